@@ -1,0 +1,105 @@
+"""The composition root: settings -> wired objects. The one place that names both platforms together."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from service import resources
+from service.core.mapping import Authority, ClearWith, FieldMap, FieldRule, Kind
+from service.cycle import Bridge
+from service.errors import SettingsError
+from service.formats import FORMATS
+from service.platforms.digital_onboarding.client import DigitalOnboarding
+from service.platforms.digital_onboarding.wire import JourneyForm
+from service.platforms.onvoard.client import OnVoard
+from service.platforms.transport import Limits
+from service.settings import Settings
+from service.store.database import Database
+
+
+def field_map(settings: Settings) -> FieldMap:
+    """The mapping file, or the built-in one where there is none; `SettingsError` for what it cannot mean."""
+    path = settings.paths.mapping
+    path = path if path.exists() else resources.config_dir() / "mapping.toml"
+    return FieldMap(read_mapping(path), FORMATS, ClearWith(settings.digital_onboarding.clear_with))
+
+
+def read_mapping(path: Path) -> list[FieldRule]:
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError([f"{path}: {error}"]) from None
+    problems: list[str] = []
+    rules: list[FieldRule] = []
+    for number, entry in enumerate(document.get("fields", ()), start=1):
+        try:
+            rules.append(_field_rule(entry))
+        except (KeyError, ValueError, TypeError) as error:
+            problems.append(f"{path}: field {number} ({entry.get('name', '?')}): {_what(error)}")
+    for attribute in ("name", "onvoard"):
+        seen = [getattr(rule, attribute) for rule in rules]
+        problems += [
+            f"{path}: two rules for {attribute} {name}" for name in sorted({n for n in seen if seen.count(n) > 1})
+        ]
+    if problems or not rules:
+        raise SettingsError(problems or [f"{path}: no [[fields]]"])
+    return rules
+
+
+def _what(error: Exception) -> str:
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _field_rule(entry: dict[str, object]) -> FieldRule:
+    unknown = set(entry) - {"name", "onvoard", "digital_onboarding", "kind", "authority"}
+    if unknown:
+        raise ValueError(f"unknown key {', '.join(sorted(unknown))}")
+    digital = entry["digital_onboarding"]
+    columns = tuple(str(column) for column in digital) if isinstance(digital, list) else (str(digital),)
+    kind = Kind(str(entry.get("kind", "text")))
+    if (kind is Kind.NAME) != (len(columns) == 2) or kind is Kind.EMAIL:
+        raise ValueError("a name has two columns on Digital Onboarding, every other kind has one; e-mail is built in")
+    return FieldRule(
+        str(entry["name"]), str(entry["onvoard"]), columns, kind, Authority(str(entry.get("authority", "both")))
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    return Database(settings.database_url.get_secret_value())
+
+
+@asynccontextmanager
+async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]:
+    """Clients for both platforms on a database that is the caller's to close."""
+    settings.require_platforms()
+    ov, do = settings.onvoard, settings.digital_onboarding
+    assert ov.api_key and do.client_id and do.client_secret
+    max_wait = settings.limits.max_wait.total_seconds()
+    onvoard = OnVoard(
+        ov.base_url,
+        ov.api_key.get_secret_value(),
+        limits=Limits(
+            requests_per_second=ov.requests_per_second,
+            max_in_flight=ov.concurrency,
+            read_timeout=ov.timeout.total_seconds(),
+            max_wait=max_wait,
+        ),
+    )
+    digital = DigitalOnboarding(
+        do.base_url,
+        do.client_id,
+        do.client_secret.get_secret_value(),
+        state_dir=settings.state_dir,
+        journey_form=JourneyForm(do.journey_key),
+        limits=Limits(
+            requests_per_second=do.requests_per_second,
+            max_in_flight=do.concurrency,
+            read_timeout=do.timeout.total_seconds(),
+            max_wait=max_wait,
+        ),
+    )
+    async with onvoard, digital:
+        yield Bridge(settings, db, onvoard, digital, field_map(settings))

@@ -1,0 +1,77 @@
+"""What every command shares: the settings, the mirror, the logs and the event loop, each made when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+    from service.store.database import Database
+
+T = TypeVar("T")
+
+
+class Context:
+    """Made once per invocation; `close` is called however the command ends."""
+
+    def __init__(self, config: str | None = None) -> None:
+        self.config = config
+        self.loaded_settings: Settings | None = None
+        self._overrides: dict[str, object] = {}
+        self._closing = ExitStack()
+
+    def override(self, key: str, value: object) -> None:
+        """A command line option that is a setting (`limits.max_wait`); before the settings are first asked for."""
+        if self.loaded_settings is not None:
+            raise RuntimeError(f"{key}: the settings were already read")
+        self._overrides[key] = value
+
+    @property
+    def settings(self) -> Settings:
+        """The settings; the first call also sets up the logs. Raises SettingsError."""
+        if self.loaded_settings is None:
+            from service import logs, settings
+
+            loaded = settings.load(self._overrides, self.config)
+            logs.setup(loaded.log.format, loaded.log.level, loaded.secrets())
+            self.loaded_settings = loaded
+        return self.loaded_settings
+
+    def database(self, *, create: bool = False) -> Database:
+        """The migrated mirror, or an error that names the command to run.
+
+        `create`: for those that may create SQLite's default file (run, sync, backfill, import).
+        """
+        database = self.unchecked_database()
+        from service.store import migrate
+
+        migrate.require_current(database, create=create and self._is_default_file())
+        return database
+
+    def unchecked_database(self) -> Database:
+        """The mirror in whatever state it is; for `db` and `check`."""
+        from service.store.database import Database
+
+        database = Database(self.settings.database_url.get_secret_value())
+        self._closing.callback(database.close)
+        return database
+
+    def _is_default_file(self) -> bool:
+        default: object = type(self.settings).model_fields["database_url"].default
+        return self.settings.database_url == default
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Runs the async part of a command to its end; Ctrl-C cancels it first."""
+        import asyncio
+
+        return asyncio.run(main)
+
+    def close(self) -> None:
+        self._closing.close()
+
+
+pass_context = click.make_pass_decorator(Context)

@@ -1,0 +1,205 @@
+"""What is known of one person, put together: both sides, the base, where each value came from, and what is pending.
+
+Of a suppressed or erased person only ids, states and times are told, whatever the mirror may still hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.cli.text import SIDES
+from service.core import consent
+from service.core.mapping import FieldMap, FieldRule
+from service.core.records import Base, Bases, Native, Platform, shown
+from service.store import ledger, reports
+from service.store.reports import Connection
+
+Row = Mapping[str, Any]
+
+_IMPERSONAL = {
+    "pushes": ("id", "platform", "operation", "status", "attempts", "created_at", "updated_at"),
+    "conflicts": ("id", "kind", "field", "status", "created_at", "resolved_at", "resolved_by"),
+    "history": ("id", "run_id", "platform", "field", "rule", "at"),
+}
+
+
+def explain_person(conn: Connection, person_id: int, mapping: FieldMap) -> dict[str, Any] | None:
+    """Everything about a person; None if there is none with this number."""
+    person = reports.person(conn, person_id)
+    if person is None:
+        return None
+    told: dict[str, Any] = {
+        "pushes": reports.pushes_of(conn, person_id),
+        "conflicts": reports.conflicts_of(conn, person_id),
+        "history": reports.changes(conn, person_id),
+    }
+    if person["state"] != "active":
+        reduced = {part: [{key: row[key] for key in keys} for row in told[part]] for part, keys in _IMPERSONAL.items()}
+        return {"person": _tombstone(person), "fields": [], "opted_out": dict.fromkeys(Platform), **reduced}
+    sides = Sides.read(conn, person["onvoard_contact_id"], person["unique_id"], mapping)
+    how = _Provenance(sides, ledger.get_bases(conn, person_id), told["history"], person["matched_by"], mapping)
+    return {"person": _identity(person, sides), "fields": how.fields(), "opted_out": sides.opted_out(), **told}
+
+
+def explain_contact(
+    conn: Connection, onvoard_id: str | None, unique_id: str | None, mapping: FieldMap
+) -> dict[str, Any]:
+    """A contact that is in the mirror and that no cycle has looked at yet."""
+    sides = Sides.read(conn, onvoard_id, unique_id, mapping)
+    how = _Provenance(sides, Bases(), (), None, mapping)
+    deleted = (sides.rows[Platform.ONVOARD] or {}).get("deleted_at") is not None
+    status = "deleted on OnVoard" if deleted else "not reconciled yet"
+    person = {"person_id": None, "status": status, "matched_by": None, "linked_at": None}
+    return {
+        "person": _identity(person, sides), "fields": how.fields(), "opted_out": sides.opted_out(),
+        "pushes": [], "conflicts": [], "history": [],
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The two records of a person, as the mirror last heard them, with their mapped fields."""
+
+    rows: Mapping[Platform, Row | None]
+    fields: Mapping[Platform, Mapping[str, Native]]
+
+    @classmethod
+    def read(cls, conn: Connection, onvoard_id: str | None, unique_id: str | None, mapping: FieldMap) -> Sides:
+        onvoard = reports.onvoard_contact(conn, onvoard_id)
+        digital = reports.digital_onboarding_contact(conn, unique_id)
+        return cls(
+            {Platform.ONVOARD: onvoard, Platform.DIGITAL_ONBOARDING: digital},
+            {
+                Platform.ONVOARD: mapping.read_onvoard((onvoard or {}).get("raw") or {}),
+                Platform.DIGITAL_ONBOARDING: mapping.read_digital_onboarding((digital or {}).get("raw") or {}),
+            },
+        )
+
+    def opted_out(self) -> dict[Platform, bool | None]:
+        """Of e-mail; None where there is no record."""
+        onvoard, digital = self.rows[Platform.ONVOARD], self.rows[Platform.DIGITAL_ONBOARDING]
+        return {
+            Platform.ONVOARD: None if onvoard is None else consent.onvoard_opted_out(onvoard),
+            Platform.DIGITAL_ONBOARDING: None if digital is None else digital["unsubscribe_email"] is True,
+        }
+
+
+def _identity(person: Row, sides: Sides) -> dict[str, Any]:
+    onvoard, digital = sides.rows[Platform.ONVOARD] or {}, sides.rows[Platform.DIGITAL_ONBOARDING] or {}
+    return {
+        "person_id": person.get("person_id", person.get("id")),
+        # The view shows nobody who is gone from both platforms.
+        "status": person["status"] or "gone",
+        "email": onvoard.get("email") or digital.get("email"),
+        "onvoard_contact_id": onvoard.get("id"),
+        "unique_id": digital.get("unique_id"),
+        "digital_onboarding_contact_id": digital.get("id"),
+        "matched_by": person["matched_by"],
+        "linked_at": person["linked_at"],
+        "frozen_by_conflict": person.get("conflict_id"),
+        "deleted_onvoard_contact_id": person.get("former_onvoard_contact_id"),
+        "onvoard_edited_at": onvoard.get("edited_at"),
+        "digital_onboarding_edited_at": digital.get("edited_at"),
+    }
+
+
+def _tombstone(person: Row) -> dict[str, Any]:
+    return {
+        "person_id": person["id"],
+        "status": person["status"] or person["state"],
+        "email": None,
+        "onvoard_contact_id": person["onvoard_contact_id"] or person["erased_onvoard_contact_id"],
+        "unique_id": person["erased_unique_id"],
+        "digital_onboarding_contact_id": person["erased_digital_onboarding_id"],
+        "matched_by": person["matched_by"],
+        "linked_at": person["linked_at"],
+        "erased_at": person["erased_at"],
+    }
+
+
+class _Provenance:
+    """Where each field's value came from: the newest write of the bridge that still stands, or else the platforms."""
+
+    def __init__(
+        self, sides: Sides, bases: Bases, history: Sequence[Row], matched_by: str | None, mapping: FieldMap
+    ) -> None:
+        self.sides, self.bases, self.history, self.mapping = sides, bases, history, mapping
+        self.created_on = self._created_on(matched_by)
+
+    def _created_on(self, matched_by: str | None) -> Platform | None:
+        """The platform on which the bridge itself made this person's contact."""
+        if matched_by != "created":
+            return None
+        digital = self.sides.rows[Platform.DIGITAL_ONBOARDING]
+        return Platform.DIGITAL_ONBOARDING if digital and digital["created_by_bridge"] else Platform.ONVOARD
+
+    def fields(self) -> list[dict[str, Any]]:
+        """One entry per mapped field that a side knows."""
+        known = [rule for rule in self.mapping.rules if any(rule.name in side for side in self.sides.fields.values())]
+        return [self._field(rule) for rule in known]
+
+    def _field(self, rule: FieldRule) -> dict[str, Any]:
+        now = {side: fields.get(rule.name) for side, fields in self.sides.fields.items()}
+        base = {side: self.bases.of(side).fields.get(rule.name) for side in Platform}
+        return {
+            "field": rule.name,
+            **{side.value: shown(value) for side, value in now.items()},
+            "base": {side.value: shown(value) for side, value in base.items()},
+            "in_step": None not in now.values() and len({self._key(rule, side) for side in Platform}) == 1,
+            "names": {side.value: rule.named(side) for side in Platform},
+            "source": self._source(rule),
+        }
+
+    def _key(self, rule: FieldRule, side: Platform, value: Native | None = None) -> str:
+        fields = self.sides.fields[side]
+        meant = fields.get(rule.name, "") if value is None else value
+        return self.mapping.key(rule, meant, self.mapping.region(fields))
+
+    def _source(self, rule: FieldRule) -> dict[str, Any]:
+        present = [side for side in Platform if rule.name in self.sides.fields[side]]
+        if len(present) == 1:
+            return _said(f"as on {SIDES[present[0]]}", present[0])
+        change = self._newest_change(rule)
+        if change is None:
+            return self._untouched(rule)
+        target = Platform(change["platform"])
+        written = self._key(rule, target, change["new_value"] or "")
+        if written != self._key(rule, target):
+            return _said(f"edited on {SIDES[target]} after the bridge wrote it", target, change)
+        if written != self._key(rule, target.other) and self._edited(rule) == [target.other]:
+            return _said(f"edited on {SIDES[target.other]} after the bridge carried it over", target.other, change)
+        return _said(f"as on {SIDES[target.other]}", target.other, change)
+
+    def _newest_change(self, rule: FieldRule) -> Row | None:
+        """The history is newest first, and names fields as the platform does that was written to."""
+        names = {side: (rule.name, rule.named(side)) for side in Platform}
+        return next((change for change in self.history if change["field"] in names[change["platform"]]), None)
+
+    def _edited(self, rule: FieldRule) -> list[Platform]:
+        """The sides that no longer show what they showed at the last agreement."""
+        found = []
+        for side in Platform:
+            base: Base = self.bases.of(side)
+            if rule.name in base.fields and self._key(rule, side, base.fields[rule.name]) != self._key(rule, side):
+                found.append(side)
+        return found
+
+    def _untouched(self, rule: FieldRule) -> dict[str, Any]:
+        """Both sides know the field and the bridge never wrote it."""
+        edited = self._edited(rule)
+        if self._key(rule, Platform.ONVOARD) == self._key(rule, Platform.DIGITAL_ONBOARDING):
+            if self.created_on is not None and not edited:
+                origin = self.created_on.other
+                return _said(f"as on {SIDES[origin]} when the bridge created the other contact", origin)
+            return _said("equal on both sides" if edited else "equal at first link")
+        if len(edited) == 1:
+            return _said(f"edited on {SIDES[edited[0]]}", edited[0])
+        return _said("each side has its own")
+
+
+def _said(text: str, platform: Platform | None = None, change: Row | None = None) -> dict[str, Any]:
+    """`rule`, `at` and `run_id` tell which write of the bridge brought the value here."""
+    told = {key: change[key] if change else None for key in ("rule", "at", "run_id")}
+    return {"text": text, "platform": platform.value if platform else None, **told}

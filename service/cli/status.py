@@ -1,0 +1,122 @@
+"""`contact-bridge status`: is it in sync and, if not, why; and everything an operator looks at first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from service.cli import output
+from service.cli.context import Context, pass_context
+from service.cli.text import SIDES
+
+if TYPE_CHECKING:
+    from service.store.reports import Connection
+
+_WELL = ("ok", "held")
+_WAITING = {
+    "pending": "wait to be pushed",
+    "sending": "are being pushed",
+    "unknown": "were sent without an answer",
+    "held": "are held by the brake",
+}
+
+
+@click.command()
+@output.format_option("table", "json")
+@pass_context
+def status(ctx: Context, output_format: str) -> None:
+    """Is it in sync, and if not, why: jobs, cursors, last runs, outbox, dead letters, conflicts, the brake."""
+    with ctx.database().begin(write=False) as conn:
+        report = gather(conn, datetime.now(UTC))
+    if output_format == "json":
+        output.write_json(report)
+    else:
+        _show(report)
+
+
+def gather(conn: Connection, now: datetime) -> dict[str, Any]:
+    """The whole report. Its keys are relied upon by scripts."""
+    from service.store import reports
+
+    outbox = reports.outbox_counts(conn)
+    report: dict[str, Any] = {
+        "people": reports.people(conn),
+        "cursors": reports.cursors(conn, now),
+        "runs": reports.last_runs(conn),
+        "outbox": outbox,
+        "dead_letters": sum(counts.get("dead", 0) for counts in outbox.values()),
+        "conflicts": reports.open_conflicts(conn),
+        "holds": reports.holds(conn),
+        "jobs": reports.leases(conn, now),
+    }
+    reasons = [*_why_not(report, reports.unseen(conn), reports.unfinished_backfills(conn))]
+    return {"in_sync": not reasons, "reasons": reasons, **report}
+
+
+def _why_not(report: Mapping[str, Any], unseen: Mapping[str, int], unfinished: Iterable[str]) -> Iterable[str]:
+    if not report["cursors"] and not any(run["finished_at"] for run in report["runs"]):
+        yield "nothing was pulled or synced yet"
+    yield from _bad_runs(report["runs"])
+    for hold in report["holds"]:
+        yield f"changes to {SIDES.get(hold['platform'], hold['platform'])} are held: {hold['reason']}"
+    for platform, counts in report["outbox"].items():
+        for state, what in _WAITING.items():
+            if counts.get(state):
+                yield f"{_many(counts[state], 'push', 'pushes')} to {SIDES.get(platform, platform)} {what}"
+    if report["dead_letters"]:
+        yield f"{_many(report['dead_letters'], 'dead letter')}: see contact-bridge outbox list"
+    if report["conflicts"]:
+        yield f"{_many(report['conflicts'], 'open conflict')}: see contact-bridge conflicts list"
+    for platform, number in unseen.items():
+        if number:
+            yield f"{_many(number, 'contact')} of {SIDES[platform]} changed and not yet reconciled"
+    for stream in unfinished:
+        yield f"the pull of {stream} was begun and is not finished"
+
+
+def _bad_runs(runs: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    """The last runs that did not end well, unless a sync has gone through since. Held ones are the brake's to tell."""
+    mended = max((run["id"] for run in runs if run["kind"] == "sync" and run["outcome"] in _WELL), default=0)
+    for run in runs:
+        if run["id"] > mended and run["outcome"] not in _WELL:
+            how = "has not finished" if run["outcome"] == "running" else f"ended as {run['outcome']}"
+            yield f"the last {run['kind']} {how} (run {run['id']})"
+
+
+def _many(number: int, one: str, more: str = "") -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    output.write_line("In sync." if report["in_sync"] else "Not in sync:")
+    for reason in report["reasons"]:
+        output.write_line(f"  - {reason}")
+    output.write_heading("People")
+    output.write_pairs((name, number) for name, number in report["people"].items())
+    _table("Cursors", report["cursors"], {"stream": "stream", "lag_seconds": "lag (s)", "updated_at": "moved"})
+    _table(
+        "Last runs", report["runs"],
+        {"id": "run", "kind": "kind", "outcome": "outcome", "started_at": "started", "finished_at": "finished",
+         "counts": "counts"},
+    )  # fmt: skip
+    pushes = [
+        {"platform": platform, "status": state, "pushes": number}
+        for platform, counts in report["outbox"].items()
+        for state, number in counts.items()
+    ]
+    _table("Outbox", pushes, {name: name for name in ("platform", "status", "pushes")})
+    _table("Held by the brake", report["holds"], {"platform": "platform", "since": "since", "reason": "reason"})
+    _table("Jobs", report["jobs"], {"name": "job", "owner": "owner", "running": "running", "expires_at": "lease until"})
+    if report["holds"]:
+        output.write_line()
+        output.write_line("Next: contact-bridge plan, then contact-bridge sync --allow-mass-change")
+
+
+def _table(title: str, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """Nothing at all where there is nothing to show."""
+    cells = [[row[name] for name in columns] for row in rows]
+    if cells:
+        output.write_table(list(columns.values()), cells, title)

@@ -1,0 +1,114 @@
+"""`contact-bridge sync`, `backfill` and `import`: the work itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from service.cli import output
+from service.cli.context import Context, pass_context
+from service.cli.text import clean
+
+if TYPE_CHECKING:
+    from service.cycle import Report
+
+RESOURCES = ("contacts", "reviews", "activities", "resources", "summaries", "templates", "objectives")
+LEASE_WAIT = 60.0
+"""Seconds for which a command waits for another one that is at work on the same mirror."""
+
+
+class Moment(click.ParamType[datetime]):
+    """`YYYY-MM-DD` or ISO 8601; UTC unless it says otherwise."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is neither YYYY-MM-DD nor ISO 8601", param, ctx)
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+@click.command()
+@click.option("--full", is_flag=True, help="Re-read every known record: edits and deletions that no cursor can see.")
+@click.option("--allow-mass-change", is_flag=True, help="Lift the brake for this run.")
+@pass_context
+def sync(ctx: Context, full: bool, allow_mass_change: bool) -> int:
+    """Run one whole cycle: pull, reconcile, push, until nothing is left to push."""
+    ctx.settings.require_platforms()
+    database = ctx.database(create=True)
+    from service import app, cycle
+    from service.cli.progress import progress
+    from service.store.lease import lease
+
+    async def work() -> Report:
+        async with app.open_bridge(ctx.settings, database) as bridge, lease(database, "cycle", wait=LEASE_WAIT):
+            with progress() as shown:
+                return await cycle.sync(bridge, full=full, allow_mass_change=allow_mass_change, progress=shown)
+
+    report = ctx.run(work())
+    tell(report)
+    return 3 if report.needs_person else 0
+
+
+@click.command()
+@click.argument("resources", nargs=-1, type=click.Choice(RESOURCES))
+@click.option("--since", type=Moment(), help="Only what was created from then on.")
+@click.option("--until", type=Moment(), help="Only what was created before then.")
+@pass_context
+def backfill(ctx: Context, resources: tuple[str, ...], since: datetime | None, until: datetime | None) -> None:
+    """Pull RESOURCES (all by default) into the mirror; goes on where an interrupted one stopped. Never pushes."""
+    if since and until and since >= until:
+        raise click.UsageError("--since must be before --until")
+    ctx.settings.require_platforms()
+    database = ctx.database(create=True)
+    from service import app, cycle
+    from service.cli.progress import progress
+    from service.store.lease import lease
+
+    async def work() -> Report:
+        async with app.open_bridge(ctx.settings, database) as bridge, lease(database, "backfill", wait=LEASE_WAIT):
+            with progress() as shown:
+                return await cycle.backfill(bridge, resources or RESOURCES, since, until, shown)
+
+    tell(ctx.run(work()))
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@pass_context
+def import_(ctx: Context, file: str) -> int:
+    """Import contacts exported from Digital Onboarding. Bad rows are named and left out (exit 3)."""
+    database = ctx.database(create=True)
+    from service import cycle
+    from service.cli.progress import progress
+    from service.extract.importer import Imported
+
+    async def work() -> Imported:
+        with progress() as shown, open(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:  # noqa: ASYNC230
+            return await cycle.import_file(database, lines, shown)
+
+    result = ctx.run(work())
+    for bad in result.bad:
+        click.echo(clean(f"{file}:{bad.line}: {bad.reason}"), err=True)
+    bad_rows = f" {len(result.bad)} rows were bad and left out." if result.bad else ""
+    output.write_line(f"Imported {result.rows} contacts.{bad_rows}")
+    return 3 if result.bad else 0
+
+
+def tell(report: Report) -> None:
+    """What a run came to, in a few lines."""
+    read = [f"{number} {name.replace('_', ' ')}" for name, number in report.pulled.items() if number]
+    output.write_line(f"Read: {', '.join(read) or 'nothing new'}")
+    for what, number in sorted(report.pushed.items()):
+        platform, operation, status = what.split(".")
+        output.write_line(f"  {platform}: {operation.replace('_', ' ')} {status}: {number}")
+    for platform, why in report.held.items():
+        output.write_line(f"Held towards {platform}: {why}. To let it pass: contact-bridge sync --allow-mass-change")
+    if report.new_conflicts:
+        output.write_line(f"New conflicts: {report.new_conflicts}. See: contact-bridge conflicts list")
+    if report.new_dead:
+        output.write_line(f"New dead letters: {report.new_dead}. See: contact-bridge outbox list")

@@ -1,0 +1,172 @@
+"""Who is who. Never a guess: a record belongs to one other record, to none, or it is ambiguous and a person decides.
+
+The order (contract section 4): an existing link, the link property on OnVoard, the e-mail, a `unique_id` that is the
+other side's e-mail. The first rule that finds anybody decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from service.core.mapping import normal_email
+
+
+class MatchedBy(StrEnum):
+    PROPERTY = "property"
+    EMAIL = "email"
+    UNIQUE_ID = "unique_id"
+    CREATED = "created"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What identity needs to know of a record. `email` is normalised, "" if none; `linked` says that it has a partner.
+
+    `leaves` is set for a linked record whose address is about to change to the one that its partner was given: the
+    address is free for somebody else.
+    """
+
+    id: str
+    email: str = ""
+    linked: bool = False
+    link_unique_id: str = ""  # OnVoard only: what the link property holds
+    leaves: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    id: str
+    by: MatchedBy
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """`others` are the records, by platform id, that are frozen together with the one asked about."""
+
+    reason: str
+    onvoard: tuple[str, ...] = ()
+    digital_onboarding: tuple[str, ...] = ()
+
+
+Verdict = Same | New | Ambiguous
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The records that could be meant, of both platforms: all that share an address or an id with those asked about."""
+
+    onvoard: Mapping[str, Contact]
+    digital_onboarding: Mapping[str, Contact]
+    _onvoard_by_email: dict[str, list[Contact]] = field(init=False)
+    _digital_by_email: dict[str, list[Contact]] = field(init=False)
+    _digital_by_key: dict[str, list[Contact]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        keyed: dict[str, list[Contact]] = {}
+        for contact in self.digital_onboarding.values():
+            keyed.setdefault(normal_email(contact.id), []).append(contact)
+        object.__setattr__(self, "_digital_by_key", keyed)
+        object.__setattr__(self, "_onvoard_by_email", _by_email(self.onvoard.values()))
+        object.__setattr__(self, "_digital_by_email", _by_email(self.digital_onboarding.values()))
+
+    def onvoard_with(self, email: str) -> list[Contact]:
+        return self._onvoard_by_email.get(email, []) if email else []
+
+    def digital_with(self, email: str) -> list[Contact]:
+        return self._digital_by_email.get(email, []) if email else []
+
+    def digital_keyed(self, email: str) -> list[Contact]:
+        """Those whose unique_id is this address."""
+        return self._digital_by_key.get(email, []) if email else []
+
+
+def _by_email(contacts: Iterable[Contact]) -> dict[str, list[Contact]]:
+    found: dict[str, list[Contact]] = {}
+    for contact in contacts:
+        if contact.email and not contact.leaves:
+            found.setdefault(contact.email, []).append(contact)
+    return found
+
+
+def who_is_onvoard(contact: Contact, index: Index) -> Verdict:
+    """An unlinked OnVoard contact -> the Digital Onboarding contact that is the same person."""
+    named = index.digital_onboarding.get(contact.link_unique_id) if contact.link_unique_id else None
+    if named is not None:
+        claims = [c for c in index.onvoard.values() if c.link_unique_id == named.id and c.id != contact.id]
+        if named.linked or claims:
+            return Ambiguous(
+                "two OnVoard contacts carry the same digital_onboarding_unique_id",
+                onvoard=(contact.id, *(c.id for c in claims if not c.linked)),
+                digital_onboarding=() if named.linked else (named.id,),
+            )
+        return Same(named.id, MatchedBy.PROPERTY)
+    return _by_address(contact, index)
+
+
+def _by_address(contact: Contact, index: Index) -> Verdict:
+    doubles = [c for c in index.onvoard_with(contact.email) if c.id != contact.id]
+    found = [c for c in index.digital_with(contact.email) if not _claimed(c, contact, index)]
+    if len(found) > 1 or any(c.linked for c in found) or (found and doubles):
+        reason = (
+            "several Digital Onboarding contacts have this e-mail"
+            if len(found) > 1
+            else "the Digital Onboarding contact with this e-mail belongs to another OnVoard contact"
+            if found[0].linked
+            else "several OnVoard contacts have this e-mail"
+        )
+        return Ambiguous(
+            reason,
+            onvoard=(contact.id, *(c.id for c in doubles if not c.linked)),
+            digital_onboarding=tuple(c.id for c in found if not c.linked),
+        )
+    if found:
+        return Same(found[0].id, MatchedBy.EMAIL)
+    if doubles:
+        return Ambiguous(
+            "several OnVoard contacts have this e-mail", onvoard=(contact.id, *(c.id for c in doubles if not c.linked))
+        )
+    # One whose own e-mail says that it is somebody else is not meant.
+    keyed = [
+        c
+        for c in index.digital_keyed(contact.email)
+        if not c.linked and not _claimed(c, contact, index) and not index.onvoard_with(c.email)
+    ]
+    if len(keyed) > 1:
+        return Ambiguous(
+            "several Digital Onboarding contacts have this e-mail as unique_id",
+            onvoard=(contact.id,),
+            digital_onboarding=tuple(c.id for c in keyed),
+        )
+    return Same(keyed[0].id, MatchedBy.UNIQUE_ID) if keyed else New()
+
+
+def _claimed(candidate: Contact, by_other_than: Contact, index: Index) -> bool:
+    """Another OnVoard contact carries the candidate's unique_id in its link property, which comes first."""
+    return not candidate.linked and any(
+        c.link_unique_id == candidate.id and c.id != by_other_than.id and not c.linked for c in index.onvoard.values()
+    )
+
+
+def who_is_digital_onboarding(contact: Contact, index: Index) -> Verdict:
+    """A Digital Onboarding contact that no OnVoard contact claimed -> New, or why nobody may be created for it."""
+    taken = index.onvoard_with(contact.email)
+    if taken:
+        return Ambiguous(
+            "the OnVoard contact with this e-mail belongs to another Digital Onboarding contact",
+            digital_onboarding=(contact.id,),
+        )
+    doubles = [c for c in index.digital_with(contact.email) if c.id != contact.id]
+    if doubles:
+        return Ambiguous(
+            "several Digital Onboarding contacts have this e-mail",
+            digital_onboarding=(contact.id, *(c.id for c in doubles if not c.linked)),
+        )
+    return New()

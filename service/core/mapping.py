@@ -1,0 +1,204 @@
+"""One table of fields, read in two directions.
+
+A rule names a field once on each side. On OnVoard it is a top-level field (`phone`) or a property (`properties.city`);
+on Digital Onboarding a contact field, or two for a name (`name_first + name_last`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from service.core.records import Native, Platform, blank
+
+
+class Kind(StrEnum):
+    TEXT = "text"
+    NAME = "name"
+    PHONE = "phone"
+    COUNTRY = "country"
+    TIMEZONE = "timezone"
+    EMAIL = "email"
+
+
+class Authority(StrEnum):
+    """Whose word counts for a field."""
+
+    BOTH = "both"
+    ONVOARD = "onvoard"
+    DIGITAL_ONBOARDING = "digital_onboarding"
+
+
+class ClearWith(StrEnum):
+    """How a field is cleared on Digital Onboarding; its document does not say."""
+
+    EMPTY = "empty"
+    NULL = "null"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    name: str
+    onvoard: str
+    digital_onboarding: tuple[str, ...]
+    kind: Kind = Kind.TEXT
+    authority: Authority = Authority.BOTH
+
+    def named(self, platform: Platform) -> str:
+        """The field as the platform names it."""
+        if platform is Platform.ONVOARD:
+            return self.onvoard.removeprefix("properties.")
+        return " + ".join(self.digital_onboarding)
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """What phone numbers, countries and time zones are; the knowledge of libraries, handed in.
+
+    `phone_key(text, region)` gives two spellings of one number the same key; `country_code` and `zone_name` give
+    the standard form, or None for what is none.
+    """
+
+    phone_key: Callable[[str, str], str]
+    country_code: Callable[[str], str | None]
+    zone_name: Callable[[str], str | None]
+
+
+class CannotTake(Exception):
+    """A value that the other side cannot take; the text is the reason."""
+
+
+def squeeze(text: str) -> str:
+    return " ".join(text.split())
+
+
+def normal_email(text: str | None) -> str:
+    """Trimmed, ASCII letters in lower case, and nothing guessed beyond that (contract section 4)."""
+    return "".join(c.lower() if c.isascii() else c for c in (text or "").strip())
+
+
+def plausible_email(text: str) -> bool:
+    local, at, domain = text.strip().rpartition("@")
+    return bool(at and local and domain) and not any(c.isspace() for c in text.strip())
+
+
+EMAIL = FieldRule("email", "email", ("email",), Kind.EMAIL)
+
+
+class FieldMap:
+    """The mapping table with what is needed to compare and translate values."""
+
+    def __init__(self, rules: Iterable[FieldRule], formats: Formats, clear_with: ClearWith = ClearWith.EMPTY) -> None:
+        self.rules = (EMAIL, *rules)
+        self.by_name = {rule.name: rule for rule in self.rules}
+        self.formats = formats
+        self.clear_with = clear_with
+        self._country = next((rule.name for rule in self.rules if rule.kind is Kind.COUNTRY), None)
+
+    def region(self, fields: Mapping[str, Native]) -> str:
+        """The country in whose terms a record's national phone numbers are read; "" if unknown."""
+        value = fields.get(self._country) if self._country else None
+        return (self.formats.country_code(value) or "") if isinstance(value, str) else ""
+
+    def key(self, rule: FieldRule, value: Native, region: str = "") -> str:
+        """What two spellings of one value have in common; a change that leaves it as it is, is no edit."""
+        text = squeeze(" ".join(value) if isinstance(value, tuple) else value)
+        if rule.kind is Kind.EMAIL:
+            return normal_email(text)
+        if not text:
+            return ""
+        if rule.kind is Kind.PHONE:
+            return self.formats.phone_key(text, region)
+        if rule.kind is Kind.COUNTRY:
+            return self.formats.country_code(text) or text
+        if rule.kind is Kind.TIMEZONE:
+            return self.formats.zone_name(text) or text
+        return text
+
+    def translate(self, rule: FieldRule, value: Native, to: Platform) -> Native:
+        """The value in the other platform's terms; `CannotTake` where there is none."""
+        if blank(value):
+            return self._cleared(value, to)
+        if isinstance(value, tuple):
+            return value
+        text = value.strip()
+        if rule.kind is Kind.EMAIL and not plausible_email(text):
+            raise CannotTake("not an e-mail address")
+        if rule.kind is Kind.PHONE and sum(c.isdigit() for c in text) < 3:
+            raise CannotTake("not a phone number")
+        if rule.kind is Kind.COUNTRY:
+            return self._known(self.formats.country_code(text), "not a country")
+        if rule.kind is Kind.TIMEZONE:
+            return self._known(self.formats.zone_name(text), "not a time zone")
+        return text
+
+    def _cleared(self, value: Native, to: Platform) -> Native:
+        if to is Platform.DIGITAL_ONBOARDING and self.clear_with is ClearWith.NEVER:
+            raise CannotTake("clearing is switched off (digital_onboarding.clear_with)")
+        return value
+
+    @staticmethod
+    def _known(found: str | None, reason: str) -> str:
+        if found is None:
+            raise CannotTake(reason)
+        return found
+
+    def payload(self, platform: Platform, values: Mapping[str, Native]) -> dict[str, Any]:
+        """Field values by canonical name -> the body that writes them on `platform`.
+
+        OnVoard: top-level fields are blanked with "", properties with null (document: "properties", traps 3).
+        """
+        body: dict[str, Any] = {}
+        for name, value in values.items():
+            rule = self.by_name[name]
+            if platform is Platform.DIGITAL_ONBOARDING:
+                parts = value if isinstance(value, tuple) else (value,)
+                for column, part in zip(rule.digital_onboarding, parts, strict=True):
+                    body[column] = None if not part and self.clear_with is ClearWith.NULL else part
+            elif rule.onvoard.startswith("properties."):
+                body.setdefault("properties", {})[rule.named(platform)] = value or None
+            else:
+                body[rule.onvoard] = squeeze(" ".join(value)) if isinstance(value, tuple) else value
+        return body
+
+    def read_digital_onboarding(self, raw: Mapping[str, Any]) -> dict[str, Native]:
+        """The mapped fields of a Digital Onboarding contact; a key that is absent is unknown."""
+        fields: dict[str, Native] = {}
+        for rule in self.rules:
+            if not any(column in raw for column in rule.digital_onboarding):
+                continue
+            parts = tuple(_text(raw.get(column)) for column in rule.digital_onboarding)
+            fields[rule.name] = parts if rule.kind is Kind.NAME else parts[0]
+        return fields
+
+    def read_onvoard(self, raw: Mapping[str, Any]) -> dict[str, Native]:
+        """The mapped fields of an OnVoard contact. An absent property is a blank one; an absent field is unknown."""
+        properties = raw.get("properties")
+        fields: dict[str, Native] = {}
+        for rule in self.rules:
+            if rule.onvoard.startswith("properties."):
+                if isinstance(properties, Mapping):
+                    fields[rule.name] = _text(properties.get(rule.named(Platform.ONVOARD)))
+            elif rule.onvoard in raw:
+                text = _text(raw[rule.onvoard])
+                fields[rule.name] = _name_parts(text, properties) if rule.kind is Kind.NAME else text
+        return fields
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, (dict, list, bool)):
+        return ""
+    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _name_parts(name: str, properties: Any) -> tuple[str, str]:
+    """OnVoard generates first_name and last_name from `name` (traps 8): they count as long as they fit it."""
+    if isinstance(properties, Mapping):
+        parts = (_text(properties.get("first_name")), _text(properties.get("last_name")))
+        if any(parts) and squeeze(" ".join(parts)) == squeeze(name):
+            return parts
+    first, _, last = squeeze(name).partition(" ")
+    return first, last

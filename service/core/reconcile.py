@@ -1,0 +1,128 @@
+"""Two sides and what they last agreed on -> what is to be written where, field by field.
+
+Three-way and per side: a side has changed a field if it no longer shows what it showed at the last agreement, compared
+by what the value means and not by how it is spelled. Pure: the same input gives the same decision (law 9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from service.core import consent
+from service.core.mapping import Authority, CannotTake, FieldMap, FieldRule, Kind
+from service.core.records import (
+    Decision,
+    Loss,
+    Native,
+    Pair,
+    Platform,
+    Push,
+    Refusal,
+    Snapshot,
+    blank,
+)
+
+_DO = Platform.DIGITAL_ONBOARDING
+_OV = Platform.ONVOARD
+
+
+@dataclass(slots=True)
+class _Draft:
+    pushes: list[Push] = field(default_factory=list)
+    settled: dict[Platform, dict[str, Native]] = field(default_factory=lambda: {side: {} for side in Platform})
+    losses: list[Loss] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+def reconcile(pair: Pair, mapping: FieldMap) -> Decision:
+    """Pair -> Decision. Fields that one side does not know are left for the day on which it does."""
+    draft = _Draft()
+    for rule in mapping.rules:
+        if rule.name in pair.onvoard.fields and rule.name in pair.digital_onboarding.fields:
+            _Field(rule, pair, mapping, draft).decide()
+    opt_outs, opt_ins, consent_bases = consent.decide(pair)
+    return Decision(
+        pushes=tuple(draft.pushes),
+        settled=draft.settled,
+        losses=tuple(draft.losses),
+        refusals=tuple(draft.refusals),
+        opt_outs=opt_outs,
+        opt_ins=opt_ins,
+        consent=consent_bases,
+    )
+
+
+def newer(pair: Pair) -> tuple[Platform, str]:
+    """The side whose record was edited last, and the rule's name; Digital Onboarding on a tie."""
+    onvoard, digital = pair.onvoard.edited_at, pair.digital_onboarding.edited_at
+    if onvoard is not None and (digital is None or onvoard > digital):
+        return _OV, "newer record"
+    return _DO, "tie" if onvoard == digital else "newer record"
+
+
+class _Field:
+    """One field of one pair."""
+
+    def __init__(self, rule: FieldRule, pair: Pair, mapping: FieldMap, draft: _Draft) -> None:
+        self.rule, self.pair, self.mapping, self.draft = rule, pair, mapping, draft
+        self.now = {side: pair.of(side).fields[rule.name] for side in Platform}
+        self.keys = {side: self._key(pair.of(side), self.now[side]) for side in Platform}
+
+    def _key(self, side: Snapshot, value: Native) -> str:
+        return self.mapping.key(self.rule, value, self.mapping.region(side.fields))
+
+    def decide(self) -> None:
+        bases = {side: self.pair.bases.of(side).fields.get(self.rule.name) for side in Platform}
+        if None in bases.values():
+            self._first_link()
+            return
+        changed = [side for side in Platform if self._key(self.pair.of(side), bases[side] or "") != self.keys[side]]
+        if not changed:
+            return
+        if self.keys[_OV] == self.keys[_DO]:
+            self._settle(*Platform)
+        elif len(changed) == 2:
+            self._clash()
+        elif self.rule.authority in (Authority.BOTH, changed[0].value):
+            self._send(changed[0], f"changed on {changed[0]}")
+        else:
+            self._send(changed[0].other, f"authority of {self.rule.authority}", lost=True)
+
+    def _first_link(self) -> None:
+        empty = [side for side in Platform if not self.keys[side]]
+        if self.keys[_OV] == self.keys[_DO]:
+            self._settle(*Platform)
+        elif self.rule.kind is Kind.EMAIL and empty:
+            self._settle(*Platform)
+        elif empty and self.rule.authority in (Authority.BOTH, empty[0].other.value):
+            self._send(empty[0].other, "fills a blank")
+        else:
+            self._clash()
+
+    def _clash(self) -> None:
+        winner, why = newer(self.pair)
+        if self.rule.authority is not Authority.BOTH:
+            winner, why = Platform(self.rule.authority.value), f"authority of {self.rule.authority}"
+        elif self.rule.kind is Kind.EMAIL and not self.keys[winner]:
+            winner, why = winner.other, "a cleared e-mail does not travel"
+        self._send(winner, why, lost=True)
+
+    def _send(self, source: Platform, why: str, *, lost: bool = False) -> None:
+        """The value of `source` goes to the other side, or stays where it is if that side cannot take it."""
+        value, target = self.now[source], source.other
+        if self.rule.kind is Kind.EMAIL and blank(value):
+            self._settle(*Platform)
+            return
+        try:
+            translated = self.mapping.translate(self.rule, value, target)
+        except CannotTake as refusal:
+            self.draft.refusals.append(Refusal(self.rule.name, target, value, str(refusal)))
+            self._settle(*Platform)
+            return
+        if lost:
+            self.draft.losses.append(Loss(self.rule.name, source, self.now[_OV], self.now[_DO], why))
+        self.draft.pushes.append(Push(target, self.rule.name, translated, self.now[target], value, why))
+
+    def _settle(self, *sides: Platform) -> None:
+        for side in sides:
+            self.draft.settled[side][self.rule.name] = self.now[side]

@@ -1,0 +1,139 @@
+"""The frozen values that everything else passes around."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+# A field's value as one platform writes it: text, "" where it is blank. A name is (first, last) on both sides.
+Native = str | tuple[str, ...]
+
+
+class Platform(StrEnum):
+    ONVOARD = "onvoard"
+    DIGITAL_ONBOARDING = "digital_onboarding"
+
+    @property
+    def other(self) -> Platform:
+        return Platform.DIGITAL_ONBOARDING if self is Platform.ONVOARD else Platform.ONVOARD
+
+
+def blank(value: Native) -> bool:
+    return not any(value) if isinstance(value, tuple) else not value
+
+
+def shown(value: Native | bool | None) -> str | None:
+    """A value as people read it in a plan, a conflict or the history."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return " ".join(part for part in value if part) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One platform's record of one person, as the mirror last heard it.
+
+    `fields` holds the mapped fields by their canonical name; a field that is absent there is unknown, which is not the
+    same as blank. `edited_at` is the newest time that no write or probe of ours explains.
+    """
+
+    id: str
+    fields: Mapping[str, Native]
+    opted_out: bool
+    edited_at: datetime | None = None
+    linked_unique_id: str = ""  # on OnVoard: what the link property holds
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What one side looked like when the two last agreed; `opted_out` is None before the first agreement."""
+
+    fields: Mapping[str, Native] = field(default_factory=dict)
+    opted_out: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    onvoard: Base = Base()
+    digital_onboarding: Base = Base()
+
+    def of(self, platform: Platform) -> Base:
+        return self.onvoard if platform is Platform.ONVOARD else self.digital_onboarding
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A linked person: both sides and what they last agreed on."""
+
+    onvoard: Snapshot
+    digital_onboarding: Snapshot
+    bases: Bases = Bases()
+
+    def of(self, platform: Platform) -> Snapshot:
+        return self.onvoard if platform is Platform.ONVOARD else self.digital_onboarding
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One field to be written to `platform`: `value` in its own terms, `old` what it shows now, `source` what the other
+    side holds (which becomes that side's base once the write is confirmed)."""
+
+    platform: Platform
+    field: str
+    value: Native
+    old: Native
+    source: Native
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A value that lost against the other side's; kept on record."""
+
+    field: str
+    kept: Platform
+    onvoard: Native
+    digital_onboarding: Native
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A value that `platform` cannot take; the field is left alone until the value changes."""
+
+    field: str
+    platform: Platform
+    value: Native
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """An opt-out that has to reach `platform`; `began` is the side on which it was seen first."""
+
+    platform: Platform
+    began: Platform
+
+
+@dataclass(frozen=True, slots=True)
+class OptIn:
+    """A later opt-in on `platform` that nothing of ours explains: a person decides."""
+
+    platform: Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """All that one look at a pair leads to. `settled` are bases that may advance at once, by platform and field."""
+
+    pushes: tuple[Push, ...] = ()
+    settled: Mapping[Platform, Mapping[str, Native]] = field(default_factory=dict)
+    losses: tuple[Loss, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    opt_outs: tuple[OptOut, ...] = ()
+    opt_ins: tuple[OptIn, ...] = ()
+    consent: Mapping[Platform, bool] = field(default_factory=dict)

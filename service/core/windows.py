@@ -1,0 +1,50 @@
+"""Reading by time what has no order of change: where a walk goes next, and how a long range is cut into windows.
+
+The lists are newest first and filtered by whole seconds (traps 33 to 35). A walk asks page after page for "before the
+second of the oldest record so far", so records inserted or deleted while it runs shift nothing. Pages are counted only
+where more than one page falls into a single second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a walk stands: the next request is for `page` of what was created before `before` (None: no bound)."""
+
+    before: datetime | None
+    page: int = 1
+
+    def after(self, oldest: datetime | None) -> Position:
+        """The next position, given the oldest time on the page just read (None where no record bears a time)."""
+        if oldest is not None:
+            bound = whole(oldest) + SECOND
+            if self.before is None or bound < self.before:
+                return Position(bound)
+        return Position(self.before, self.page + 1)
+
+
+def whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
+
+
+def sample_pages(extent: int) -> list[int]:
+    """The page numbers at which a list of up to `extent` pages is cut: few enough that looking and cutting together
+    never double the requests of a plain walk."""
+    spans = min(16, extent // 8)
+    return sorted({round(extent * i / spans) for i in range(1, spans)}) if spans > 1 else []
+
+
+def cut(lower: datetime, upper: datetime, marks: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
+    """(lower, upper) spans that cover the range without a gap, newest first; `marks` are times inside it."""
+    inside = sorted({whole(mark) for mark in marks if lower < whole(mark) < upper}, reverse=True)
+    edges = [upper, *inside, lower]
+    return [(low, up) for up, low in zip(edges, edges[1:], strict=False)]

@@ -1,0 +1,32 @@
+"""The guard's ruling on what a run has decided, carried out on the outbox."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from service.core import guard
+from service.core.records import Platform
+from service.decide.frame import Frame
+from service.store import ledger, outbox, people
+from service.store.outbox import Lane
+
+
+def rule(conn: Connection, frame: Frame) -> dict[Platform, str]:
+    """Releases what passes. -> why what else is held, by platform"""
+    held: dict[Platform, str] = {}
+    linked = people.linked_before(conn, frame.started_at)
+    for platform in Platform:
+        changed, opted_out = outbox.changed_people(conn, frame.run_id, platform)
+        since = ledger.held_since(conn, platform)
+        ruling = guard.rule(guard.Load(linked, changed, opted_out), frame.limits, held_since=since, now=frame.now)
+        if not ruling.hold or not frame.brake:
+            ledger.unhold(conn, platform)
+            outbox.release(conn, frame.run_id, platform)
+            continue
+        if ruling.release_opt_outs:
+            outbox.release(conn, frame.run_id, platform, lane=Lane.OPT_OUT)
+        ledger.hold(
+            conn, platform, changed=changed, linked=linked, reason=ruling.reason, run_id=frame.run_id, now=frame.now
+        )
+        held[platform] = ruling.reason
+    return held

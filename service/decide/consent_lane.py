@@ -1,0 +1,82 @@
+"""Opt-outs on their way: a lane of their own, ahead of all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.core.consent import FLAG, onvoard_opted_out
+from service.core.records import Platform
+from service.decide.frame import Frame
+from service.store import ledger, outbox, people
+from service.store.outbox import Lane, Operation
+
+Row = dict[str, Any]
+
+
+def stage_opt_out(
+    conn: Connection, frame: Frame, person_id: int, platform: Platform, target: str, why: str, status: str = "pending"
+) -> bool:
+    """E-mail opt-out of one contact on one platform."""
+    flag = FLAG[platform]
+    keyed = {"unique_id": target} if platform is Platform.DIGITAL_ONBOARDING else {}
+    return outbox.stage(
+        conn, person_id=person_id, platform=platform,
+        operation=Operation.UPSERT_CONTACT if keyed else Operation.PATCH_CONTACT,
+        lane=Lane.OPT_OUT, target=target, payload={**keyed, flag: True},
+        details=[{"field": flag, "old": "false", "new": "true", "why": why}],
+        run_id=frame.run_id, now=frame.now, status=status,
+    )  # fmt: skip
+
+
+def spread_over_address(conn: Connection, frame: Frame, email: str | None) -> None:
+    """Where it is in doubt who is who, an opt-out of an address goes to every contact that has it."""
+    if not email:
+        return
+    onvoard, digital = people.with_address(conn, email)
+    out = any(onvoard_opted_out(row) for row in onvoard) or any(row["unsubscribe_email"] for row in digital)
+    if not out:
+        return
+    why = "opt-out of the address; who is who is in doubt"
+    for row in onvoard:
+        if not onvoard_opted_out(row) and not outbox.opt_out_open(conn, Platform.ONVOARD, row["id"]):
+            stage_opt_out(conn, frame, row["person_id"], Platform.ONVOARD, row["id"], why)
+    for row in digital:
+        target = row["unique_id"]
+        if not row["unsubscribe_email"] and not outbox.opt_out_open(conn, Platform.DIGITAL_ONBOARDING, target):
+            stage_opt_out(conn, frame, row["person_id"], Platform.DIGITAL_ONBOARDING, target, why)
+
+
+def opted_in_again(conn: Connection, frame: Frame, person_id: int, platform: Platform, why: str = "") -> None:
+    """A later opt-in on one side: a person decides, or the settings have (`consent.resubscribe`)."""
+    values = {side: "opted in" if side is platform else "opted out" for side in Platform}
+    reason = why or f"opted in again on {platform}; the opt-out on the other side stands"
+    conflict_id, new = ledger.open_conflict(
+        conn, person_id, "resubscribed", reason, frame.now, run_id=frame.run_id, field=FLAG[platform],
+        onvoard=values[Platform.ONVOARD], digital_onboarding=values[Platform.DIGITAL_ONBOARDING],
+    )  # fmt: skip
+    if new and not frame.ask_about_opt_ins:
+        ledger.thaw(conn, conflict_id, frame.now, by="consent.resubscribe = never")
+
+
+def spread_of_frozen(conn: Connection, frame: Frame) -> None:
+    """A conflict about a person stops no opt-out."""
+    for row in people.dirty_frozen(conn):
+        for email in {row["onvoard_email"], row["digital_email"]} - {None}:
+            spread_over_address(conn, frame, email)
+        if row["contact_id"] and row["unique_id"]:
+            _spread_over_link(conn, frame, row)
+        people.settle_looks(conn, [row["contact_id"]], [row["unique_id"]])
+
+
+def _spread_over_link(conn: Connection, frame: Frame, row: Row) -> None:
+    onvoard_out, digital_out = onvoard_opted_out(row), bool(row["unsubscribe_email"])
+    if onvoard_out == digital_out:
+        return
+    platform, target = (
+        (Platform.DIGITAL_ONBOARDING, row["unique_id"]) if onvoard_out else (Platform.ONVOARD, row["contact_id"])
+    )
+    base = ledger.get_bases(conn, row["person_id"]).of(platform.other).opted_out
+    if not base and not outbox.opt_out_open(conn, platform, target):
+        stage_opt_out(conn, frame, row["person_id"], platform, target, f"opted out on {platform.other}")

@@ -1,0 +1,29 @@
+"""What all decisions of one run share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.core.guard import Limits
+from service.core.mapping import FieldMap
+from service.core.records import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """`now` stands still while a run decides (law 9). `create_on` are the platforms on which people without a
+    counterpart are created. `fresh_id` makes a unique_id that nobody has."""
+
+    run_id: int
+    now: datetime
+    started_at: datetime
+    mapping: FieldMap
+    create_on: frozenset[Platform]
+    ask_about_opt_ins: bool
+    limits: Limits
+    brake: bool
+    activities_since: datetime
+    link_property: bool  # OnVoard knows the property; `setup` makes it
+    fresh_id: Callable[[], str]

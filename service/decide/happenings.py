@@ -1,0 +1,69 @@
+"""What happens on Digital Onboarding becomes a custom activity on OnVoard: once, with its own time (law 5).
+
+`sync_id` follows from what happened, so the same happening gets the same one however often it is heard of.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.core.records import Platform
+from service.decide.frame import Frame
+from service.store import announcements, mirror, outbox
+from service.store.outbox import Lane, Operation
+from service.store.types import iso
+
+CONTACT_ADDED = "custom.digital_onboarding_contact_added"
+JOURNEY_STARTED = "custom.digital_onboarding_journey_started"
+OBJECTIVE_COMPLETED = "custom.digital_onboarding_objective_completed"
+UNSUBSCRIBED = "custom.digital_onboarding_unsubscribed"
+
+_NAMESPACE = uuid.UUID("7c3fb0a4-5d1e-4d4b-9c57-0f3c2b1a6e8d")
+BATCH = 500
+
+Row = dict[str, Any]
+
+
+def sync_id(kind: str, *parts: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, "\x1f".join((kind, *parts))))
+
+
+def announce(conn: Connection, frame: Frame) -> None:
+    """All happenings since `activities.since` of people whom OnVoard knows, that were not announced yet."""
+    for source in (announcements.added, announcements.completed, announcements.started):
+        while rows := source(conn, frame.activities_since, BATCH):
+            for row in rows:
+                _stage(conn, frame, row)
+            announcements.done(conn, source, rows)
+
+
+def unsubscribed(conn: Connection, frame: Frame, person_id: int, onvoard: Row, digital: Row) -> None:
+    """An opt-out that began on Digital Onboarding after the person was first seen."""
+    at = digital["edited_at"] or digital["updated_at"] or frame.now
+    row = {
+        "kind": UNSUBSCRIBED, "person_id": person_id, "contact_id": onvoard["id"], "unique_id": digital["unique_id"],
+        "key": iso(frame.now), "at": at, "data": {"channel": "email"},
+    }  # fmt: skip
+    _stage(conn, frame, row)
+
+
+def _stage(conn: Connection, frame: Frame, row: Row) -> None:
+    """`row`: kind, person_id, contact_id, unique_id, key (what tells two happenings of one kind apart), at, data."""
+    at: datetime = row["at"]
+    once = sync_id(row["kind"], row["unique_id"], row["key"])
+    if mirror.sync_ids_known(conn, [once]):
+        return  # an earlier mirror of this account announced it
+    data = {"sync_id": once, "unique_id": row["unique_id"], **row["data"]}
+    outbox.stage(
+        conn, person_id=row["person_id"], platform=Platform.ONVOARD, operation=Operation.CREATE_ACTIVITY,
+        lane=Lane.ACTIVITY, target=row["contact_id"], sync_id=once,
+        payload={
+            "contact_id": row["contact_id"], "type": row["kind"], "timestamp": int(at.timestamp()), "record_data": data,
+        },
+        details=[{"field": row["kind"], "old": None, "new": iso(at), "why": "happened on digital_onboarding"}],
+        run_id=frame.run_id, now=frame.now,
+    )  # fmt: skip

@@ -1,0 +1,173 @@
+"""Who is who, on record: links, creations to be made, and conflicts where nobody may guess."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.core.identity import (
+    Ambiguous,
+    Index,
+    MatchedBy,
+    New,
+    Same,
+    Verdict,
+    who_is_digital_onboarding,
+    who_is_onvoard,
+)
+from service.core.mapping import CannotTake, normal_email, plausible_email
+from service.core.records import Native, Platform, Refusal, blank, shown
+from service.decide import consent_lane
+from service.decide.frame import Frame
+from service.store import erasure, ledger, outbox, people
+from service.store.mirror import LINK_PROPERTY
+from service.store.outbox import Lane, Operation
+
+BATCH = 500
+AMBIGUOUS = "ambiguous_identity"
+
+Row = dict[str, Any]
+
+
+def link_people(conn: Connection, frame: Frame) -> None:
+    """Every contact that changed and has no counterpart: linked, to be created on the other side, or in conflict."""
+    people.release_deleted(conn)
+    people.adopt(conn, frame.now)
+    after = ""
+    while rows := people.unlinked_onvoard(conn, after, BATCH):
+        _Batch(conn, frame, rows).onvoard()
+        after = rows[-1]["id"]
+    after = ""
+    while rows := people.unlinked_digital(conn, after, BATCH):
+        _Batch(conn, frame, rows).digital_onboarding()
+        after = rows[-1]["unique_id"]
+
+
+class _Batch:
+    def __init__(self, conn: Connection, frame: Frame, rows: list[Row]) -> None:
+        self.conn, self.frame, self.rows = conn, frame, rows
+        emails = [row["email_key"] for row in rows if row["email_key"]]
+        ids = [row.get("link_unique_id") or row.get("unique_id") for row in rows]
+        self.index: Index = people.index_around(conn, emails, [i for i in ids if i])
+        self.erased = erasure.erased_among(conn, emails, [])
+        self.taken: set[str] = set()
+        outbox.supersede(conn, [row["person_id"] for row in rows])
+
+    def onvoard(self) -> None:
+        for row in self.rows:
+            contact = self.index.onvoard.get(row["id"])
+            verdict: Verdict = who_is_onvoard(contact, self.index) if contact else New()
+            if isinstance(verdict, Same) and verdict.id in self.taken:
+                verdict = Ambiguous(
+                    "several OnVoard contacts could be the same Digital Onboarding contact", onvoard=(row["id"],)
+                )
+            if not self._stops(row, verdict):
+                if isinstance(verdict, Same):
+                    self.taken.add(verdict.id)
+                    people.link(self.conn, row["id"], verdict.id, verdict.by, self.frame.now)
+                else:
+                    self._create_on_digital_onboarding(row)
+        people.settle_looks(self.conn, contact_ids=[row["id"] for row in self.rows if not self._linked(row)])
+
+    def digital_onboarding(self) -> None:
+        for row in self.rows:
+            contact = self.index.digital_onboarding.get(row["unique_id"])
+            verdict = who_is_digital_onboarding(contact, self.index) if contact else New()
+            if not self._stops(row, verdict):
+                self._create_on_onvoard(row)
+        people.settle_looks(self.conn, unique_ids=[row["unique_id"] for row in self.rows])
+
+    def _linked(self, row: Row) -> bool:
+        person = people.person_of(self.conn, contact_id=row["id"])
+        return person is not None and person.unique_id is not None
+
+    def _stops(self, row: Row, verdict: Verdict) -> bool:
+        """Whether the person stands still: in a conflict that goes on, or in a new one."""
+        if row["conflict_id"] is not None and ledger.conflict_kind(self.conn, row["conflict_id"]) != AMBIGUOUS:
+            return True
+        if isinstance(verdict, Ambiguous):
+            self._freeze(row, verdict)
+            return True
+        if row["conflict_id"] is not None:
+            ledger.thaw(self.conn, row["conflict_id"], self.frame.now, by="no longer ambiguous")
+        return False
+
+    def _freeze(self, row: Row, verdict: Ambiguous) -> None:
+        members = ledger.frozen_together(self.conn, verdict.onvoard, verdict.digital_onboarding)
+        conflict_id = ledger.conflict_of(self.conn, members, AMBIGUOUS)
+        if conflict_id is None:
+            conflict_id, _ = ledger.open_conflict(
+                self.conn, row["person_id"], AMBIGUOUS, verdict.reason, self.frame.now,
+                run_id=self.frame.run_id, field="email",
+                onvoard=", ".join(verdict.onvoard) or None,
+                digital_onboarding=", ".join(verdict.digital_onboarding) or None,
+            )  # fmt: skip
+        ledger.freeze(self.conn, {row["person_id"], *members}, conflict_id)
+        consent_lane.spread_over_address(self.conn, self.frame, row["email_key"])
+
+    def _create_on_digital_onboarding(self, row: Row) -> None:
+        """In two steps: this is the first, `unique_id` and e-mail alone (contract section 4)."""
+        email, frame = row["email_key"], self.frame
+        if Platform.DIGITAL_ONBOARDING not in frame.create_on or not plausible_email(email or ""):
+            return
+        if email in self.erased or outbox.creation_open(self.conn, row["person_id"]):
+            return
+        unique_id = frame.fresh_id() if self.index.digital_keyed(email) else email
+        why = "no counterpart" if unique_id == email else "no counterpart; its address is somebody else's unique_id"
+        payload = {"unique_id": unique_id, "email": row["email"].strip()}
+        outbox.stage(
+            self.conn, person_id=row["person_id"], platform=Platform.DIGITAL_ONBOARDING,
+            operation=Operation.CREATE_CONTACT, lane=Lane.CREATION, target=unique_id, payload=payload,
+            details=[{"field": key, "old": None, "new": value, "why": why} for key, value in payload.items()],
+            run_id=frame.run_id, now=frame.now,
+        )  # fmt: skip
+
+    def _create_on_onvoard(self, row: Row) -> None:
+        frame = self.frame
+        if Platform.ONVOARD not in frame.create_on or not plausible_email(row["email"] or ""):
+            return
+        if row["former_onvoard_contact_id"] or row["email_key"] in self.erased:
+            return
+        if outbox.creation_open(self.conn, row["person_id"]):
+            return
+        fields = frame.mapping.read_digital_onboarding(row["raw"])
+        values, refusals = translated(frame, fields)
+        payload = frame.mapping.payload(Platform.ONVOARD, values)
+        if frame.link_property:
+            payload.setdefault("properties", {})[LINK_PROPERTY] = row["unique_id"]
+        if row["unsubscribe_email"]:
+            payload["email_unsubscribed"] = True
+        staged = outbox.stage(
+            self.conn, person_id=row["person_id"], platform=Platform.ONVOARD, operation=Operation.CREATE_CONTACT,
+            lane=Lane.CREATION, target=row["email_key"], payload=payload, details=_details(frame, values),
+            basis={"unique_id": row["unique_id"], "fields": fields, "opted_out": bool(row["unsubscribe_email"])},
+            run_id=frame.run_id, now=frame.now,
+        )  # fmt: skip
+        if staged:
+            ledger.record_refusals(self.conn, row["person_id"], refusals, frame.run_id, frame.now)
+
+
+def translated(frame: Frame, fields: dict[str, Native]) -> tuple[dict[str, Native], list[Refusal]]:
+    """What OnVoard can be given of a Digital Onboarding contact, and what it cannot take; blanks are left out."""
+    values: dict[str, Native] = {}
+    refusals = []
+    for name, value in fields.items():
+        if blank(value):
+            continue
+        try:
+            values[name] = frame.mapping.translate(frame.mapping.by_name[name], value, Platform.ONVOARD)
+        except CannotTake as reason:
+            refusals.append(Refusal(name, Platform.ONVOARD, value, str(reason)))
+    return values, refusals
+
+
+def _details(frame: Frame, values: dict[str, Native]) -> list[dict[str, Any]]:
+    named = {frame.mapping.by_name[name].named(Platform.ONVOARD): shown(value) for name, value in values.items()}
+    return [{"field": field, "old": None, "new": value, "why": "no counterpart"} for field, value in named.items()]
+
+
+def first_match(row: Row, contact_email: str | None) -> MatchedBy:
+    """By what a contact that was there all along turned out to be the same person."""
+    same = normal_email(row["email"]) == normal_email(contact_email)
+    return MatchedBy.EMAIL if same else MatchedBy.UNIQUE_ID

@@ -1,0 +1,192 @@
+"""Linked people of whom a side changed: reconciled by the core, and what follows put on record in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.core import consent
+from service.core.identity import Index
+from service.core.mapping import normal_email
+from service.core.reconcile import reconcile
+from service.core.records import Decision, Native, Pair, Platform, Push, Snapshot, shown
+from service.decide import consent_lane, happenings
+from service.decide.frame import Frame
+from service.store import cursors, ledger, outbox, people
+from service.store.mirror import LINK_PROPERTY
+from service.store.outbox import Lane, Operation
+
+BATCH = 300
+EMAIL_TAKEN = "email_taken"
+
+Row = dict[str, Any]
+
+
+def merge_batch(conn: Connection, frame: Frame, after: int) -> int | None:
+    """The next people after this person id. -> the last one's id, None where there was nobody left"""
+    ids = people.dirty_pairs(conn, after, BATCH)
+    if not ids:
+        return None
+    outbox.supersede(conn, ids)
+    looked = []
+    for person, onvoard, digital, base in people.load_pairs(conn, ids):
+        pair = Pair(read_onvoard(frame, onvoard), read_digital_onboarding(frame, digital), ledger.read_bases(base))
+        looked.append(_Person(conn, frame, person, onvoard, digital, pair, reconcile(pair, frame.mapping)))
+    addresses = {normal_email(p.value) for one in looked for p in one.decision.pushes if p.field == "email"}  # type: ignore[arg-type]
+    index = people.index_around(conn, sorted(addresses), []) if addresses else Index({}, {})
+    done = [one for one in looked if one.put_on_record(index)]
+    people.settle_looks(conn, [one.onvoard["id"] for one in done], [one.digital["unique_id"] for one in done])
+    return ids[-1]
+
+
+def read_onvoard(frame: Frame, row: Row) -> Snapshot:
+    raw = row["raw"] or {}
+    return Snapshot(
+        id=row["id"],
+        fields=frame.mapping.read_onvoard(raw),
+        opted_out=consent.onvoard_opted_out(row),
+        edited_at=row["edited_at"],
+        linked_unique_id=row["link_unique_id"] or "",
+    )
+
+
+def read_digital_onboarding(frame: Frame, row: Row) -> Snapshot:
+    return Snapshot(
+        id=row["unique_id"],
+        fields=frame.mapping.read_digital_onboarding(row["raw"] or {}),
+        opted_out=bool(row["unsubscribe_email"]),
+        edited_at=row["edited_at"],
+    )
+
+
+@dataclass(slots=True)
+class _Person:
+    conn: Connection
+    frame: Frame
+    person: Any
+    onvoard: Row
+    digital: Row
+    pair: Pair
+    decision: Decision
+
+    def put_on_record(self, index: Index) -> bool:
+        """False where the person has to be looked at once more, when an address has become free."""
+        self._consent()
+        pushes, waits = self._addresses(index)
+        if pushes is None:
+            return True
+        for platform in Platform:
+            self._stage(platform, [push for push in pushes if push.platform is platform])
+        run = (self.frame.run_id, self.frame.now)
+        ledger.record_losses(self.conn, self.person.id, self.decision.losses, *run)
+        ledger.record_refusals(self.conn, self.person.id, self.decision.refusals, *run)
+        agreed = ledger.advance(self.pair.bases, self.decision.settled, self.decision.consent)
+        if agreed != self.pair.bases:
+            ledger.put_bases(self.conn, self.person.id, agreed, self.frame.now)
+        return not waits
+
+    def _addresses(self, index: Index) -> tuple[list[Push] | None, bool]:
+        """-> (what may be pushed: None where the new address is somebody else's, whether an address is still waited
+        for)"""
+        pushes = list(self.decision.pushes)
+        for push in self.decision.pushes:
+            if push.field != "email":
+                continue
+            address = normal_email(str(push.value))
+            on_onvoard = push.platform is Platform.ONVOARD
+            mine = self.onvoard["id"] if on_onvoard else self.digital["unique_id"]
+            holders = index.onvoard_with(address) if on_onvoard else index.digital_with(address)
+            others = [contact for contact in holders if contact.id != mine]
+            if others:
+                self._taken(push.platform, [contact.id for contact in others], address)
+                return None, False
+            if on_onvoard and any(c.email == address and c.leaves and c.id != mine for c in index.onvoard.values()):
+                pushes.remove(push)
+                return pushes, True
+        return pushes, False
+
+    def _taken(self, platform: Platform, others: list[str], address: str) -> None:
+        """Two existing people whom the edit would merge."""
+        contacts = (others, []) if platform is Platform.ONVOARD else ([], others)
+        members = ledger.frozen_together(self.conn, *contacts)
+        conflict_id, _ = ledger.open_conflict(
+            self.conn, self.person.id, EMAIL_TAKEN,
+            f"its new e-mail belongs to another contact on {platform}: {', '.join(others)}",
+            self.frame.now, run_id=self.frame.run_id, field="email",
+            onvoard=self.onvoard["email"], digital_onboarding=self.digital["email"],
+        )  # fmt: skip
+        ledger.freeze(self.conn, {self.person.id, *members}, conflict_id)
+        people.touch(self.conn, [self.person.id, *members])  # their opt-outs are still looked at
+
+    @property
+    def _status(self) -> str:
+        """Changes of people who were linked before this run wait for the brake's ruling."""
+        linked_at = self.person.linked_at
+        return "held" if linked_at is not None and linked_at < self.frame.started_at else "pending"
+
+    def _consent(self) -> None:
+        first = self.pair.bases.onvoard.opted_out is None
+        if first and self._unsuppressed():
+            return
+        for opt_out in self.decision.opt_outs:
+            target = self.onvoard["id"] if opt_out.platform is Platform.ONVOARD else self.digital["unique_id"]
+            staged = consent_lane.stage_opt_out(
+                self.conn, self.frame, self.person.id, opt_out.platform, target,
+                f"opted out on {opt_out.began}", self._status,
+            )  # fmt: skip
+            if staged and opt_out.began is Platform.DIGITAL_ONBOARDING and not first:
+                happenings.unsubscribed(self.conn, self.frame, self.person.id, self.onvoard, self.digital)
+        for opt_in in self.decision.opt_ins:
+            consent_lane.opted_in_again(self.conn, self.frame, self.person.id, opt_in.platform)
+
+    def _unsuppressed(self) -> bool:
+        """One who was suppressed on OnVoard and is no longer: what the opt-outs on Digital Onboarding mean now is for
+        a person to say."""
+        fact = f"unsuppressed:{self.onvoard['id']}"
+        if cursors.fact(self.conn, fact) is None:
+            return False
+        cursors.forget_fact(self.conn, fact)
+        stands = {side: self.pair.of(side).opted_out for side in Platform}
+        if stands[Platform.DIGITAL_ONBOARDING] and not stands[Platform.ONVOARD]:
+            why = "unsuppressed on onvoard; the opt-outs on Digital Onboarding stand"
+            consent_lane.opted_in_again(self.conn, self.frame, self.person.id, Platform.ONVOARD, why)
+        self.pair = Pair(self.pair.onvoard, self.pair.digital_onboarding, ledger.advance(self.pair.bases, {}, stands))
+        self.decision = Decision(
+            self.decision.pushes, self.decision.settled, self.decision.losses, self.decision.refusals
+        )
+        return True
+
+    def _stage(self, platform: Platform, pushes: list[Push]) -> None:
+        mapping = self.frame.mapping
+        payload = mapping.payload(platform, {push.field: push.value for push in pushes})
+        details = [
+            {
+                "field": mapping.by_name[push.field].named(platform),
+                "old": shown(push.old),
+                "new": shown(push.value),
+                "why": push.rule,
+            }
+            for push in pushes
+        ]
+        unique_id = self.digital["unique_id"]
+        if platform is Platform.ONVOARD and self._wants_link():
+            payload.setdefault("properties", {})[LINK_PROPERTY] = unique_id
+            old = self.pair.onvoard.linked_unique_id or None
+            details.append({"field": LINK_PROPERTY, "old": old, "new": unique_id, "why": "linked"})
+        if not payload:
+            return
+        on_onvoard = platform is Platform.ONVOARD
+        basis: dict[str, Native] = {push.field: push.source for push in pushes}
+        outbox.stage(
+            self.conn, person_id=self.person.id, platform=platform,
+            operation=Operation.PATCH_CONTACT if on_onvoard else Operation.UPSERT_CONTACT, lane=Lane.CHANGE,
+            target=self.onvoard["id"] if on_onvoard else unique_id,
+            payload=payload if on_onvoard else {"unique_id": unique_id, **payload},
+            details=details, basis={"fields": basis}, run_id=self.frame.run_id, now=self.frame.now,
+            status=self._status if pushes else "pending",
+        )  # fmt: skip
+
+    def _wants_link(self) -> bool:
+        return self.frame.link_property and self.pair.onvoard.linked_unique_id != self.digital["unique_id"]

@@ -1,0 +1,112 @@
+"""Digital Onboarding into the mirror. It documents no way to read contacts: they are asked about by an upsert of their
+`unique_id` alone (a probe), which is a write and is only made where writes are allowed (contract section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from service.errors import SuspiciouslyEmpty
+from service.extract.progress import Progress
+from service.platforms.digital_onboarding.client import DigitalOnboarding
+from service.platforms.digital_onboarding.models import Contact
+from service.platforms.digital_onboarding.wire import BatchAnswer
+from service.store import absorb, mirror
+from service.store import tables as t
+from service.store.database import Database
+
+LISTED = 100
+"""Contacts a page of the undocumented list."""
+
+
+def asked_at(answer: BatchAnswer) -> datetime:
+    """When the platform got the request, by its own clock. `Date` knows whole seconds only: a smaller difference
+    between the clocks cannot be seen, and is taken for none."""
+    ahead = answer.server_time - answer.received_at
+    return answer.sent_at if abs(ahead) < timedelta(seconds=2) else answer.sent_at + ahead
+
+
+class DigitalReader:
+    def __init__(
+        self,
+        client: DigitalOnboarding,
+        db: Database,
+        run_id: int,
+        now: Callable[[], datetime],
+        progress: Progress,
+        batch_size: int,
+    ) -> None:
+        self.client, self.db, self.run_id, self.now, self.progress = client, db, run_id, now, progress
+        self.batch_size = batch_size
+
+    async def templates(self) -> int:
+        listing = await self.client.list_templates()
+        rows = [absorb.row_of(item) for item in listing.items]
+        await self.db.run(lambda conn: mirror.save_records(conn, t.digital_onboarding_templates, rows))
+        self.progress.advance("templates", len(rows))
+        return len(rows)
+
+    async def objectives(self) -> int:
+        listing = await self.client.list_objectives()
+        rows = [absorb.row_of(item) for item in listing.items]
+        await self.db.run(lambda conn: mirror.save_records(conn, t.digital_onboarding_objectives, rows))
+        self.progress.advance("objectives", len(rows))
+        return len(rows)
+
+    async def probe_due(self, before: datetime) -> int:
+        """Ask about every contact whose last answer is older than `before`. -> how many were asked about"""
+        after, asked = "", 0
+        while ids := await self.db.run(
+            lambda conn, after=after: mirror.due_for_refresh(conn, before, after, self.batch_size)  # type: ignore[misc]
+        ):
+            asked += await self.probe(ids)
+            after = ids[-1]
+        return asked
+
+    async def probe(self, unique_ids: Sequence[str]) -> int:
+        """Ask about these. Those that had to be made anew become conflicts; if that is everybody, something else is
+        wrong (law 12)."""
+        if not unique_ids:
+            return 0
+        answer = await self.client.upsert_contacts([{"unique_id": unique_id} for unique_id in unique_ids])
+        wanted = set(unique_ids)
+        removed = [c.unique_id for c in answer.new if c.unique_id in wanted]
+        at = asked_at(answer)
+
+        def keep(conn: Connection) -> int:
+            known = mirror.known_digital_contacts(conn, wanted)
+            existing = [c for c in answer.existing if c.unique_id in wanted]
+            anew = [c for c in existing if absorb.recreated(known.get(c.unique_id or ""), c)]
+            gone = [*removed, *(c.unique_id for c in anew if c.unique_id)]
+            absorb.removed_on_digital_onboarding(conn, gone, self.run_id, self.now())
+            still = [c for c in existing if c not in anew]
+            self._absorb(conn, still, "refresh", at)
+            return len(gone)
+
+        gone = await self.db.run(keep)
+        self.progress.advance("digital_onboarding contacts", len(unique_ids))
+        if gone == len(unique_ids) > 2:
+            raise SuspiciouslyEmpty(
+                f"digital_onboarding knows none of the {gone} contacts asked about: nothing else was done",
+                hint="contact-bridge conflicts list",
+            )
+        return len(unique_ids)
+
+    def _absorb(self, conn: Connection, contacts: Sequence[Contact], origin: str, at: datetime) -> None:
+        absorb.digital_contacts(conn, contacts, origin=origin, asked_at=at, run_id=self.run_id, now=self.now())
+
+    async def list_all(self) -> int:
+        """The undocumented list, for those whose token may call it (`digital_onboarding.refresh = "list"`)."""
+        read = 0
+        while True:
+            listing = await self.client.list_contacts(limit=LISTED, offset=read)
+            found = [c for c in listing.items if c.unique_id]
+            # Reading moves no time: each one is a user's.
+            far = datetime.max.replace(tzinfo=listing.server_time.tzinfo)
+            await self.db.run(lambda conn, found=found: self._absorb(conn, found, "refresh", far))  # type: ignore[misc]
+            read += len(listing.items) + len(listing.refused)
+            self.progress.advance("digital_onboarding contacts", len(found))
+            if len(listing.items) + len(listing.refused) < LISTED:
+                return read

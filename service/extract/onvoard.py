@@ -1,0 +1,302 @@
+"""OnVoard into the mirror: new records by cursor, everything by windows, single contacts by hint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+from service.core import windows
+from service.core.windows import EPOCH, PAGE, SECOND, Position
+from service.errors import NotFound, SuspiciouslyEmpty
+from service.extract.progress import Progress
+from service.platforms.onvoard.client import OnVoard
+from service.platforms.onvoard.wire import Page, is_last
+from service.store import absorb, cursors, mirror
+from service.store import tables as t
+from service.store.database import Database
+
+# Records become visible a little after the time that they bear.
+OVERLAP = timedelta(seconds=60)
+WINDOWS = 8
+"""How many windows are read side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One list that is filtered by time. `fetch(before, after, page)` reads a page, `when` is the time it sorts by."""
+
+    name: str
+    table: Table
+    fetch: Callable[[datetime | None, datetime | None, int], Awaitable[Page[Any]]]
+    when: Callable[[Any], datetime | None]
+    save: Callable[[Connection, Sequence[Any]], None]
+    retrieve: Callable[[str], Awaitable[Any]] | None = None  # where deletions are looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One page of a walk. With it, everything from `reached` up to the walk's beginning is read; None while one second
+    fills several pages."""
+
+    page: Page[Any]
+    reached: datetime | None
+    last: bool
+
+
+class OnvoardReader:
+    """Reads for one run. `now` is the local clock; `run_id` marks what a suppression leads to."""
+
+    def __init__(
+        self, client: OnVoard, db: Database, run_id: int, now: Callable[[], datetime], progress: Progress
+    ) -> None:
+        self.client, self.db, self.run_id, self.now, self.progress = client, db, run_id, now, progress
+        self.revived: list[str] = []  # unique_ids of people who are suppressed no longer
+        self.streams = {stream.name: stream for stream in self._streams()}
+
+    def _streams(self) -> list[Stream]:
+        c = self.client
+
+        def created(listing: Any) -> Callable[[datetime | None, datetime | None, int], Awaitable[Page[Any]]]:
+            return lambda before, after, page: listing.list(
+                page=page, page_size=PAGE, created_before=before, created_after=after
+            )
+
+        def happened(before: datetime | None, after: datetime | None, page: int) -> Awaitable[Page[Any]]:
+            return c.contact_activities.list(page=page, page_size=PAGE, before=before, after=after)
+
+        return [
+            Stream(
+                "contacts", t.onvoard_contacts, created(c.contacts), lambda r: r.created_at, self._save_contacts,
+                c.contacts.retrieve,
+            ),
+            Stream(
+                "reviews", t.onvoard_reviews, created(c.reviews), lambda r: r.created_at, absorb.reviews,
+                c.reviews.retrieve,
+            ),
+            Stream("activities", t.onvoard_activities, happened, lambda r: r.occurred_at, self._save_activities),
+            Stream(
+                "records", t.onvoard_resource_records, created(c.resource_records), lambda r: r.created_at,
+                lambda conn, items: mirror.save_records(
+                    conn, t.onvoard_resource_records, [absorb.row_of(item) for item in items]
+                ),
+            ),
+        ]  # fmt: skip
+
+    def _save_contacts(self, conn: Connection, contacts: Sequence[Any]) -> None:
+        self.revived += absorb.onvoard_contacts(conn, contacts, run_id=self.run_id, now=self.now())
+
+    @staticmethod
+    def _save_activities(conn: Connection, records: Sequence[Any]) -> None:
+        absorb.want_reread(conn, absorb.activities(conn, records))
+
+    async def walk(self, stream: Stream, upper: datetime | None, lower: datetime | None) -> AsyncIterator[Step]:
+        """Newest first from `upper` (None: from now) down to `lower` (None: to the beginning)."""
+        position = Position(upper)
+        after = lower - SECOND if lower is not None and lower > EPOCH else None
+        while True:
+            page = await stream.fetch(position.before, after, position.page)
+            times = [when for when in map(stream.when, page.items) if when is not None]
+            if is_last(page, PAGE):
+                yield Step(page, lower or EPOCH, last=True)
+                return
+            following = position.after(min(times, default=None))
+            yield Step(page, following.before if following.page == 1 else None, last=False)
+            position = following
+
+    async def new(self, name: str) -> int:
+        """Records since the cursor; everything, by windows, where there is none yet. -> how many were read"""
+        stream = self.streams[name]
+        since = await self.db.run(lambda conn: cursors.get_time(conn, f"onvoard.{name}"))
+        if since is None:
+            return await self.backfill(name)
+        lower, began, read = since - OVERLAP, None, 0
+        async for step in self.walk(stream, None, lower):
+            began = began or step.page.server_time
+            read += len(step.page.items)
+            moves_to = began if step.last else None
+            await self.db.run(lambda conn, step=step, to=moves_to: self._keep(conn, stream, step, to))  # type: ignore[misc]
+            self.progress.advance(name, len(step.page.items))
+        return read
+
+    def _keep(self, conn: Connection, stream: Stream, step: Step, cursor: datetime | None) -> None:
+        stream.save(conn, step.page.items)
+        if cursor is not None:
+            cursors.put(conn, f"onvoard.{stream.name}", cursor, self.now())
+
+    async def backfill(self, name: str, since: datetime | None = None, until: datetime | None = None) -> int:
+        """Everything, or what was created from `since` to before `until`; goes on where a killed one stopped."""
+        stream = self.streams[name]
+        key = f"onvoard.{name}" + (f" {since} {until}" if since or until else "")
+        backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
+        if not backlog:
+            _, spans = await self._cut(stream, since or EPOCH, until)
+            await self.db.run(lambda conn: cursors.open_windows(conn, key, spans))
+            backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
+        read = await self._side_by_side(*(self._window(stream, w, since, until) for w in backlog))
+        whole = since is None and until is None
+        await self.db.run(lambda conn: self._backfilled(conn, key, name, whole))
+        return sum(read)
+
+    def _backfilled(self, conn: Connection, key: str, name: str, whole: bool) -> None:
+        began = cursors.windows_began(conn, key)
+        cursors.close_windows(conn, key)
+        if whole and began is not None:
+            cursors.put(conn, f"onvoard.{name}", began, self.now())
+
+    async def _cut(
+        self, stream: Stream, lower: datetime, until: datetime | None
+    ) -> tuple[bool, list[tuple[datetime, datetime]]]:
+        """Find out how much there is, and cut it into windows of about as many records each.
+
+        There is no total (traps 32): pages 1, 2, 4, 8 … tell how far it goes, and a few pages between where to cut.
+        -> (whether there is anything, spans)
+        """
+        after = lower - SECOND if lower > EPOCH else None
+        page = first = await stream.fetch(until, after, 1)
+        upper = until or windows.whole(first.server_time) + SECOND
+        extent = 1
+        while not is_last(page, PAGE):
+            extent *= 2
+            page = await stream.fetch(upper, after, extent)
+        pages = windows.sample_pages(extent)
+        sampled = await self._side_by_side(*(stream.fetch(upper, after, number) for number in pages))
+        marks = [when for page in sampled for when in map(stream.when, page.items[-1:]) if when is not None]
+        return first.returned > 0, windows.cut(lower, upper, marks)
+
+    async def _window(
+        self, stream: Stream, window: dict[str, Any], since: datetime | None, until: datetime | None
+    ) -> int:
+        read = 0
+        async for step in self.walk(stream, window["reached"], window["lower"]):
+            items = self._within(stream, step.page.items, since, until)
+
+            def keep(conn: Connection, step: Step = step, items: list[Any] = items) -> None:
+                stream.save(conn, items)
+                if step.reached is not None:
+                    cursors.move_window(conn, window["id"], step.reached, done=step.last)
+
+            await self.db.run(keep)
+            read += len(items)
+            self.progress.advance(stream.name, len(items))
+        return read
+
+    @staticmethod
+    def _within(stream: Stream, items: Sequence[Any], since: datetime | None, until: datetime | None) -> list[Any]:
+        """The platform filters by whole seconds, and does not say which side of the boundary it means."""
+        return [
+            item
+            for item in items
+            if (when := stream.when(item)) is None
+            or ((since is None or when >= since) and (until is None or when < until))
+        ]
+
+    async def sweep(self, name: str, *, allow_empty: bool = False) -> int:
+        """Re-read every record, and notice those that are gone (law 7). -> how many were read
+
+        Raises SuspiciouslyEmpty where the platform lists nobody, though the mirror knows several (law 12).
+        """
+        stream = self.streams[name]
+        anybody, spans = await self._cut(stream, EPOCH, None)
+        known = await self.db.run(lambda conn: cursors.count(conn, stream.table, *_alive(stream.table)))
+        if not anybody and known > 1 and not allow_empty:
+            raise SuspiciouslyEmpty(
+                f"onvoard lists no {name}, but the mirror knows {known}: taken for an outage, nothing was changed",
+                hint="if it is true: contact-bridge sync --full --allow-mass-change",
+            )
+        results = await self._side_by_side(*(self._sweep_span(stream, low, up) for low, up in spans))
+        missing = {record_id for _, gone in results for record_id in gone}
+        if stream.retrieve is not None:
+            await self.confirm_deleted(stream, sorted(missing))
+        return sum(read for read, _ in results)
+
+    async def _sweep_span(self, stream: Stream, lower: datetime, upper: datetime) -> tuple[int, set[str]]:
+        """-> (records read, ids that the mirror holds and the platform did not list)"""
+        read, reached, seen, missing = 0, upper, set[str](), set[str]()
+        async for step in self.walk(stream, upper, lower):
+            seen |= {item.id for item in step.page.items}
+            read += len(step.page.items)
+
+            def keep(conn: Connection, step: Step = step, upper: datetime = reached) -> set[str]:
+                stream.save(conn, step.page.items)
+                if step.reached is None or stream.retrieve is None:
+                    return set()
+                return mirror.onvoard_ids_created_between(conn, stream.table, step.reached, upper)
+
+            missing |= await self.db.run(keep) - seen
+            if step.reached is not None:
+                reached = step.reached
+                seen = {i.id for i in step.page.items if (when := stream.when(i)) is None or when < reached}
+            self.progress.advance(stream.name, len(step.page.items))
+        return read, missing
+
+    async def confirm_deleted(self, stream: Stream, record_ids: Sequence[str]) -> None:
+        """`deleted_at` only for what answers 404 by its id; the others were moved while we read."""
+        for start in range(0, len(record_ids), PAGE):
+            await self._side_by_side(*(self.reread(stream, i) for i in record_ids[start : start + PAGE]))
+
+    async def reread(self, stream: Stream, record_id: str) -> None:
+        assert stream.retrieve is not None
+        try:
+            record = await stream.retrieve(record_id)
+        except NotFound:
+            await self.db.run(lambda conn: mirror.mark_deleted(conn, stream.table, record_id, self.now()))
+        else:
+            await self.db.run(lambda conn: stream.save(conn, [record]))
+
+    async def follow_hints(self) -> int:
+        """Re-read the contacts to whom something happened. -> how many"""
+        contacts, read = self.streams["contacts"], 0
+        while batch := await self.db.run(lambda conn: absorb.wanted(conn, PAGE)):
+            await self._side_by_side(*(self.reread(contacts, contact_id) for contact_id in batch))
+            await self.db.run(lambda conn, ids=tuple(batch): absorb.reread_done(conn, ids, self.now()))  # type: ignore[misc]
+            read += len(batch)
+            self.progress.advance("contacts", len(batch))
+        return read
+
+    async def listing(self, name: str) -> int:
+        """The short lists without a time: read whole, page by page."""
+        listing, table, key = {
+            "contact_property_types": (self.client.contact_property_types, t.onvoard_contact_property_types, "id"),
+            "activity_types": (self.client.contact_activity_types, t.onvoard_activity_types, "id"),
+            "resources": (self.client.resources, t.onvoard_resources, "id"),
+            "resource_property_types": (self.client.resource_property_types, t.onvoard_resource_property_types, "id"),
+            "summaries": (
+                self.client.product_reviews_summaries, t.onvoard_product_reviews_summaries, "product_id",
+            ),
+            "webhooks": (self.client.webhooks, t.onvoard_webhooks, "id"),
+        }[name]  # fmt: skip
+        read, number = 0, 1
+        while True:
+            page: Page[Any] = await listing.list(page=number, page_size=PAGE)  # type: ignore[attr-defined]
+            rows = [absorb.row_of(item) for item in page.items]
+            await self.db.run(lambda conn, rows=rows: mirror.save_records(conn, table, rows, key))  # type: ignore[misc]
+            read += len(rows)
+            self.progress.advance(name, len(rows))
+            if is_last(page, PAGE):
+                return read
+            number += 1
+
+    @staticmethod
+    async def _side_by_side(*work: Awaitable[Any]) -> list[Any]:
+        """All of them, a few at a time; the first failure ends the others."""
+        slots = asyncio.Semaphore(WINDOWS)
+
+        async def one(task: Awaitable[Any]) -> Any:
+            async with slots:
+                return await task
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(task)) for task in work]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+
+def _alive(table: Table) -> list[Any]:
+    return [table.c.deleted_at.is_(None)] if "deleted_at" in table.c else []

@@ -1,0 +1,221 @@
+"""The outbox, said to the platforms: lane after lane, each push on record before it leaves and settled when answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.core.consent import check_payload
+from service.core.mapping import normal_email
+from service.core.records import Platform
+from service.errors import NotFound, PlatformError, RuleBroken, Verdict
+from service.extract.progress import Progress
+from service.load.settle import Settler
+from service.platforms.digital_onboarding.client import DigitalOnboarding
+from service.platforms.onvoard.client import OnVoard
+from service.store import outbox
+from service.store.database import Database
+from service.store.outbox import Lane, Operation
+
+Row = dict[str, Any]
+ONVOARD_CHUNK = 64
+"""Pushes to OnVoard whose intents are recorded, and whose answers are settled, together."""
+
+
+class Drain:
+    """Pushes what is pending, for one run."""
+
+    def __init__(
+        self,
+        onvoard: OnVoard,
+        digital: DigitalOnboarding,
+        db: Database,
+        settler: Settler,
+        now: Callable[[], datetime],
+        progress: Progress,
+        batch_size: int,
+    ) -> None:
+        self.onvoard, self.digital, self.db, self.settler = onvoard, digital, db, settler
+        self.now, self.progress, self.batch_size = now, progress, batch_size
+
+    async def all(self, *, activities: bool) -> int:
+        """Every pending push; `activities` says whether OnVoard knows their types. -> how many were sent
+
+        Raises the PlatformError that stopped a platform, after what could be said to the other one.
+        """
+        sent = 0
+        for lane in Lane:
+            if lane is Lane.ACTIVITY and not activities:
+                continue
+            sent += await self._lane(lane)
+        return sent
+
+    async def _lane(self, lane: Lane) -> int:
+        """Both platforms side by side."""
+        results = await asyncio.gather(self._onvoard(lane), self._digital(lane), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return sum(result for result in results if isinstance(result, int))
+
+    async def _onvoard(self, lane: Lane) -> int:
+        sent, after = 0, 0
+        while rows := await self._take(lane, Platform.ONVOARD, ONVOARD_CHUNK, after):
+            after = rows[-1]["id"]
+            outcomes = await asyncio.gather(*(self._push(row) for row in rows), return_exceptions=True)
+            stopped = await self.db.run(
+                lambda conn, rows=rows, outcomes=outcomes: self._settle_onvoard(conn, rows, outcomes)  # type: ignore[misc]
+            )
+            self.progress.advance("push to onvoard", len(rows))
+            sent += len(rows)
+            if stopped is not None:
+                raise stopped
+        return sent
+
+    async def _take(self, lane: Lane, platform: Platform, limit: int, after: int) -> list[Row]:
+        def take(conn: Connection) -> list[Row]:
+            rows = outbox.waiting(conn, lane, platform, limit, after=after)
+            outbox.mark_sending(conn, [row["id"] for row in rows], self.now())
+            return rows
+
+        return await self.db.run(take)
+
+    async def _push(self, row: Row) -> Any:
+        """One push to OnVoard -> what was answered: a contact, an activity, or `_Found`."""
+        payload = row["payload"]
+        if row["operation"] == Operation.CREATE_ACTIVITY:
+            at = datetime.fromtimestamp(payload["timestamp"], UTC)
+            return await self.onvoard.contact_activities.create(**{**payload, "timestamp": at})
+        check_payload(Platform.ONVOARD, payload)
+        if row["operation"] == Operation.PATCH_CONTACT:
+            return await self.onvoard.contacts.patch(row["target"], **payload)
+        # Create-or-update would overwrite one that came into being since we last read: look first.
+        found = await self.onvoard.contacts.list(email=payload["email"].strip(), page_size=100)
+        same = [c for c in found.items if normal_email(c.email) == row["target"]]
+        return _Found(same[0]) if same else await self.onvoard.contacts.create_or_update(**payload)
+
+    def _settle_onvoard(self, conn: Connection, rows: Sequence[Row], outcomes: Sequence[Any]) -> BaseException | None:
+        """-> the error that stops this platform for now, if there was one"""
+        stopped: BaseException | None = None
+        for row, outcome in zip(rows, outcomes, strict=True):
+            now = self.now()
+            if isinstance(outcome, _Found):
+                self.settler.found_on_onvoard(conn, row, outcome.contact, now)
+            elif not isinstance(outcome, BaseException):
+                settle = (
+                    self.settler.activity
+                    if row["operation"] == Operation.CREATE_ACTIVITY
+                    else self.settler.onvoard_contact
+                )
+                settle(conn, row, outcome, now)
+            elif isinstance(outcome, NotFound) and row["operation"] != Operation.CREATE_CONTACT:
+                self.settler.gone_from_onvoard(conn, row, now)
+            else:
+                stopped = self._failed(conn, [row], outcome) or stopped
+        return stopped
+
+    def _failed(self, conn: Connection, rows: Sequence[Row], error: BaseException) -> BaseException | None:
+        """A push that did not get through. -> the error, where the rest should wait too"""
+        ids, now = [row["id"] for row in rows], self.now()
+        verdict = error.verdict if isinstance(error, PlatformError) else None
+        if isinstance(error, RuleBroken) or verdict in (Verdict.GIVE_UP, Verdict.SPLIT):
+            outbox.mark(conn, ids, "dead", now, str(error))
+            return None
+        outbox.mark(conn, ids, "unknown" if verdict is Verdict.LOOK else "pending", now, _reason(error))
+        return error
+
+    async def _digital(self, lane: Lane) -> int:
+        sent, after = 0, 0
+        while rows := await self._take(lane, Platform.DIGITAL_ONBOARDING, self.batch_size, after):
+            after = rows[-1]["id"]
+            for batch in _without_doubles(rows):
+                await self._send_batch(batch)
+            self.progress.advance("push to digital_onboarding", len(rows))
+            sent += len(rows)
+        return sent
+
+    async def _send_batch(self, rows: Sequence[Row]) -> None:
+        """A refused batch is halved until the culprit stands alone (law 6)."""
+        for row in rows:
+            check_payload(Platform.DIGITAL_ONBOARDING, row["payload"])
+        try:
+            answer = await self.digital.upsert_contacts([row["payload"] for row in rows])
+        except PlatformError as error:
+            if error.verdict in (Verdict.GIVE_UP, Verdict.SPLIT) and len(rows) > 1:
+                middle = len(rows) // 2
+                await self._send_batch(rows[:middle])
+                await self._send_batch(rows[middle:])
+                return
+            stopped = await self.db.run(lambda conn, error=error: self._failed(conn, rows, error))  # type: ignore[misc]
+            if stopped is not None:
+                raise stopped from None
+            return
+        except RuleBroken as error:
+            await self._send_apart(rows, error)
+            return
+        ahead = answer.server_time - answer.received_at
+        at = answer.sent_at if abs(ahead) < timedelta(seconds=2) else answer.sent_at + ahead
+        await self.db.run(lambda conn: self.settler.digital_batch(conn, rows, answer, at, self.now()))
+
+    async def _send_apart(self, rows: Sequence[Row], error: RuleBroken) -> None:
+        """The client refuses one of them before anything is sent: find out which."""
+        if len(rows) == 1:
+            await self.db.run(lambda conn: self._failed(conn, rows, error))
+            return
+        for row in rows:
+            await self._send_batch([row])
+
+    async def look_for(self, rows: Sequence[Row]) -> None:
+        """Activities of unknown outcome: done if OnVoard has one with their `sync_id`, else to be sent again (law 5)."""
+        for row in rows:
+            found = await self._find_activity(row["payload"])
+
+            def settle(conn: Connection, row: Row = row, found: Any = found) -> None:
+                if found is None:
+                    outbox.mark(conn, [row["id"]], "pending", self.now(), row["last_error"])
+                else:
+                    self.settler.activity(conn, row, found, self.now())
+
+            await self.db.run(settle)
+
+    async def _find_activity(self, payload: dict[str, Any]) -> Any:
+        at = datetime.fromtimestamp(payload["timestamp"], UTC)
+        around = {"before": at + timedelta(seconds=2), "after": at - timedelta(seconds=2)}
+        number = 1
+        while True:
+            page = await self.onvoard.contact_activities.list(
+                contact_id=payload["contact_id"], activity_types=[payload["type"]], page=number, page_size=100,
+                before=around["before"], after=around["after"],
+            )  # fmt: skip
+            for activity in page.items:
+                if (activity.record_data or {}).get("sync_id") == payload["record_data"]["sync_id"]:
+                    return activity
+            if page.returned < min(100, page.page_size):
+                return None
+            number += 1
+
+
+class _Found:
+    def __init__(self, contact: Any) -> None:
+        self.contact = contact
+
+
+def _without_doubles(rows: Sequence[Row]) -> list[list[Row]]:
+    """Batches in which no unique_id stands twice (traps 53), in order."""
+    batches: list[list[Row]] = [[]]
+    seen: set[str] = set()
+    for row in rows:
+        if row["target"] in seen:
+            batches.append([])
+            seen = set()
+        batches[-1].append(row)
+        seen.add(row["target"])
+    return batches
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, PlatformError) else type(error).__name__

@@ -1,0 +1,184 @@
+"""What came of a push, on record in one transaction: the base becomes what the platform returned, not what was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.core import consent
+from service.core.identity import MatchedBy
+from service.core.mapping import FieldMap, normal_email
+from service.core.records import Bases, Native, Platform, shown
+from service.store import absorb, erasure, ledger, mirror, outbox, people
+from service.store import tables as t
+from service.store.outbox import Lane
+
+Row = dict[str, Any]
+
+
+class Settler:
+    """Everything that the answers of one run change in the mirror."""
+
+    def __init__(self, mapping: FieldMap, run_id: int) -> None:
+        self.mapping, self.run_id = mapping, run_id
+
+    def onvoard_contact(self, conn: Connection, row: Row, contact: Any, now: datetime) -> None:
+        """The answer to a patch, or to a creation."""
+        absorb.onvoard_contacts(conn, [contact], run_id=self.run_id, now=now, own=True)
+        if contact.suppressed:
+            outbox.mark(conn, [row["id"]], "cancelled", now, "the contact is suppressed")
+            return
+        fields = self.mapping.read_onvoard(contact.raw)
+        if row["lane"] == Lane.CREATION:
+            self._created_on_onvoard(conn, row, contact, fields, now)
+        elif row["lane"] == Lane.OPT_OUT:
+            self._opted_out(conn, row, Platform.ONVOARD, consent.onvoard_opted_out(absorb.row_of(contact)), now)
+        else:
+            self._agreed(conn, row, Platform.ONVOARD, fields, now)
+        self._history(conn, row, Platform.ONVOARD, fields, now)
+
+    def found_on_onvoard(self, conn: Connection, row: Row, contact: Any, now: datetime) -> None:
+        """One that was to be created is there already: linked like any other."""
+        absorb.onvoard_contacts(conn, [contact], run_id=self.run_id, now=now)
+        outbox.mark(conn, [row["id"]], "cancelled", now, "it exists on OnVoard already: linked, not created")
+        people.touch(conn, [row["person_id"]])
+
+    def gone_from_onvoard(self, conn: Connection, row: Row, now: datetime) -> None:
+        mirror.mark_deleted(conn, t.onvoard_contacts, row["target"], now)
+        outbox.mark(conn, [row["id"]], "cancelled", now, "the contact was deleted on OnVoard")
+
+    def activity(self, conn: Connection, row: Row, activity: Any, now: datetime) -> None:
+        absorb.activities(conn, [activity])
+        outbox.mark(conn, [row["id"]], "done", now)
+        ledger.record_changes(conn, row, {}, self.run_id, now)
+
+    def digital_batch(self, conn: Connection, rows: Sequence[Row], answer: Any, at: datetime, now: datetime) -> None:
+        """The answer to a batch of upserts; `at` is when it reached the platform, by its clock."""
+        by_id = {row["target"]: row for row in rows}
+        created = {c.unique_id: c for c in answer.new if c.unique_id in by_id}
+        known = mirror.known_digital_contacts(conn, by_id)
+        for contact in answer.existing:
+            if contact.unique_id in by_id and absorb.recreated(known.get(contact.unique_id), contact):
+                created[contact.unique_id] = contact
+        existing = {c.unique_id: c for c in answer.existing if c.unique_id in by_id and c.unique_id not in created}
+        first = frozenset(u for u in created if by_id[u]["lane"] == Lane.CREATION) | self._ours(conn, by_id, existing)
+        stored = [c for u, c in (created | existing).items() if u in existing or u in first]
+        erased = outbox.of_the_erased(conn, [row["id"] for row in rows])
+        stored = [c for c in stored if by_id[c.unique_id]["id"] not in erased]
+        absorb.digital_contacts(conn, stored, origin="push", asked_at=at, run_id=self.run_id, now=now, created=first)
+        for unique_id, row in by_id.items():
+            answered = created.get(unique_id) or existing.get(unique_id)
+            if answered is None:
+                outbox.mark(conn, [row["id"]], "dead", now, "the answer does not mention this contact")
+            elif row["id"] in erased:
+                self._erased(conn, row, answered, now)
+            elif unique_id in created and unique_id not in first:
+                self._removed_there(conn, row, now)
+            else:
+                self._digital_contact(conn, row, answered, unique_id in first, now)
+
+    @staticmethod
+    def _ours(conn: Connection, by_id: Mapping[str, Row], existing: Mapping[str, Any]) -> frozenset[str]:
+        """Creations that are answered as existing because an earlier attempt, whose answer was lost, made them."""
+        return frozenset(
+            unique_id
+            for unique_id, contact in existing.items()
+            if by_id[unique_id]["lane"] == Lane.CREATION
+            and by_id[unique_id]["attempts"] > 0
+            and contact.inserted_at is not None
+            and contact.inserted_at >= by_id[unique_id]["created_at"]
+        )
+
+    def _digital_contact(self, conn: Connection, row: Row, contact: Any, is_first: bool, now: datetime) -> None:
+        platform = Platform.DIGITAL_ONBOARDING
+        fields = self.mapping.read_digital_onboarding(contact.raw)
+        if row["lane"] == Lane.CREATION:
+            self._created_on_digital_onboarding(conn, row, contact, is_first, now)
+        elif row["lane"] == Lane.OPT_OUT:
+            self._opted_out(conn, row, platform, contact.unsubscribe_email is True, now)
+        else:
+            self._agreed(conn, row, platform, fields, now)
+        self._history(conn, row, platform, fields, now)
+
+    def _created_on_digital_onboarding(
+        self, conn: Connection, row: Row, contact: Any, is_first: bool, now: datetime
+    ) -> None:
+        person = people.person_by_id(conn, row["person_id"])
+        holder = people.person_of(conn, unique_id=contact.unique_id)
+        if person is None or person.onvoard_contact_id is None:
+            outbox.mark(conn, [row["id"]], "cancelled", now, "the person has gone meanwhile")
+            return
+        if holder is not None and holder.onvoard_contact_id not in (None, person.onvoard_contact_id):
+            outbox.mark(conn, [row["id"]], "cancelled", now, "the contact belongs to somebody else: looked at anew")
+            people.touch(conn, [person.id])
+            return
+        same_address = normal_email(contact.email) == normal_email(row["payload"].get("email"))
+        there_before = MatchedBy.EMAIL if same_address else MatchedBy.UNIQUE_ID
+        by = MatchedBy.CREATED if is_first else there_before
+        kept = people.link(conn, person.onvoard_contact_id, contact.unique_id, by, now)
+        outbox.mark(conn, [row["id"]], "done", now)
+        row["person_id"] = kept
+
+    def _created_on_onvoard(
+        self, conn: Connection, row: Row, contact: Any, fields: Mapping[str, Native], now: datetime
+    ) -> None:
+        unique_id = row["basis"]["unique_id"]
+        kept = people.link(conn, contact.id, unique_id, MatchedBy.CREATED, now)
+        row["person_id"] = kept
+        source = native(row["basis"]["fields"])
+        both_out = row["basis"]["opted_out"] and consent.onvoard_opted_out(absorb.row_of(contact))
+        agreed = ledger.advance(
+            Bases(),
+            {Platform.ONVOARD: {k: v for k, v in fields.items() if k in source}, Platform.DIGITAL_ONBOARDING: source},
+            dict.fromkeys(Platform, both_out) if both_out or not row["basis"]["opted_out"] else None,
+        )
+        ledger.put_bases(conn, kept, agreed, now)
+        outbox.mark(conn, [row["id"]], "done", now)
+
+    def _agreed(
+        self, conn: Connection, row: Row, platform: Platform, fields: Mapping[str, Native], now: datetime
+    ) -> None:
+        source = native(row["basis"].get("fields") or {})
+        answered = {name: fields[name] for name in source if name in fields}
+        bases = ledger.get_bases(conn, row["person_id"])
+        settled = {platform: answered, platform.other: {name: source[name] for name in answered}}
+        ledger.put_bases(conn, row["person_id"], ledger.advance(bases, settled), now)
+        outbox.mark(conn, [row["id"]], "done", now)
+        people.touch(conn, [row["person_id"]])
+
+    def _opted_out(self, conn: Connection, row: Row, platform: Platform, shows: bool, now: datetime) -> None:
+        if not shows:
+            reason = f"{platform} accepted the opt-out, but its answer does not show it"
+            outbox.mark(conn, [row["id"]], "dead", now, reason)
+            return
+        bases = ledger.get_bases(conn, row["person_id"])
+        ledger.put_bases(conn, row["person_id"], consent.confirmed(bases), now)
+        outbox.mark(conn, [row["id"]], "done", now)
+
+    def _erased(self, conn: Connection, row: Row, contact: Any, now: datetime) -> None:
+        """Of a suppressed person nothing is kept but that it was done."""
+        done = all(getattr(contact, flag) is True for flag in row["payload"] if flag in erasure.OPT_OUTS)
+        error = None if done else "accepted, but the answer does not show the opt-out"
+        outbox.mark(conn, [row["id"]], "done" if done else "dead", now, error)
+        ledger.record_changes(conn, row, {}, self.run_id, now)
+        if done:
+            erasure.wipe_opt_out(conn, [row["id"]])
+
+    def _removed_there(self, conn: Connection, row: Row, now: datetime) -> None:
+        absorb.removed_on_digital_onboarding(conn, [row["target"]], self.run_id, now)
+        status = "done" if row["lane"] == Lane.OPT_OUT else "cancelled"
+        outbox.mark(conn, [row["id"]], status, now, "the contact had been removed on Digital Onboarding")
+
+    def _history(
+        self, conn: Connection, row: Row, platform: Platform, fields: Mapping[str, Native], now: datetime
+    ) -> None:
+        named = {rule.named(platform): shown(fields[rule.name]) for rule in self.mapping.rules if rule.name in fields}
+        ledger.record_changes(conn, row, named, self.run_id, now)
+
+
+def native(stored: Mapping[str, Any]) -> dict[str, Native]:
+    """Field values as JSON keeps them -> as the core knows them."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}

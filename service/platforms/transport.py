@@ -1,0 +1,287 @@
+"""HTTP for both platforms: one httpx client, a rate, retries, and every ending of a call as an error with a verdict.
+
+Nothing here logs, and no error repeats a URL, a header or a body: they carry keys, tokens and people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json as jsonlib
+import logging
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import stamina
+import stamina.instrumentation
+from aiolimiter import AsyncLimiter
+
+from service.errors import OutcomeUnknown, PlatformError, RuleBroken, Unreachable, Verdict
+from service.platforms.judging import Call as Call
+from service.platforms.judging import decode, failure, http_date, judged, retry_after, unreadable
+
+Observe = Callable[[str, str, int | str, float], None]
+Check = Callable[[object], str | None]
+
+# httpx logs whole URLs at INFO, and the e-mail filter of OnVoard can only travel in the query.
+logging.getLogger("httpx").addFilter(lambda record: False)
+# Attempts are counted through `observe`; stamina's own hook would print to standard output without a set-up structlog.
+stamina.instrumentation.set_on_retry_hooks([])
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+def local_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: it takes longer than most requests."""
+    return httpx.create_ssl_context()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How hard a platform is pressed, and how long it is waited for. Times are in seconds.
+
+    `requests_per_second` None: no rate. `attempts` counts the first one. The backoff before attempt n + 1 is
+    `min(wait_max, wait_initial * 2 ** (n - 1) + random(0, wait_jitter))`; a Retry-After takes its place, and once
+    those of one call add up to more than `max_wait` the call ends at once.
+    """
+
+    requests_per_second: float | None = 50.0
+    max_in_flight: int = 16
+    attempts: int = 5
+    wait_initial: float = 0.2
+    wait_max: float = 10.0
+    wait_jitter: float = 0.5
+    max_wait: float = 120.0
+    connect_timeout: float = 10.0
+    read_timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A 2xx answer. `data` is its JSON, None where it had no body. `server_time` is its Date header, `sent_at` and
+    `received_at` are by the local clock (and so is `server_time` where there was no Date); all aware."""
+
+    status: int
+    data: Any
+    server_time: datetime
+    sent_at: datetime
+    received_at: datetime
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status}>"
+
+
+class Transport:
+    """One platform's HTTP.
+
+    `http` takes the place of the network (simulation); `now` is the local clock; `observe(platform, route, status or
+    error name, seconds)` is told of every attempt. RuleBroken for a base URL that is not https and not loopback.
+    """
+
+    def __init__(
+        self,
+        platform: str,
+        base_url: str,
+        *,
+        auth: httpx.Auth | None = None,
+        limits: Limits | None = None,
+        http: httpx.AsyncBaseTransport | None = None,
+        now: Callable[[], datetime] = local_now,
+        observe: Observe | None = None,
+    ) -> None:
+        self.platform = platform
+        self.base_url = checked_base_url(base_url, platform)
+        self._limits = limits or Limits()
+        self.now = now
+        self._observe = observe
+        self._slots = asyncio.Semaphore(self._limits.max_in_flight)
+        self._rate = _limiter(self._limits.requests_per_second)
+        self._client = httpx.AsyncClient(
+            auth=auth,
+            base_url=self.base_url,
+            transport=http,
+            verify=_certificates(),
+            timeout=httpx.Timeout(self._limits.read_timeout, connect=self._limits.connect_timeout, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._limits.max_in_flight),
+            headers={"Accept": "application/json", "User-Agent": "contact-bridge"},
+            follow_redirects=False,
+            trust_env=not _is_loopback(urlsplit(self.base_url).hostname or ""),  # no proxy leads to one's own machine
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def request(
+        self,
+        call: Call,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: object = None,
+        form: str | None = None,
+        check: Check | None = None,
+    ) -> Answer:
+        """Sends `call` until it is answered, within the limits; `json` or `form` (already encoded) is its body.
+
+        `check` tells what is wrong with the shape of the decoded answer, or None. Raises the PlatformError of the
+        last attempt, with a verdict that fits the call: what is RETRY for a `safe` call is LOOK for another one that
+        was sent. RuleBroken where the body cannot be written as JSON.
+        """
+        request = self._client.build_request(
+            call.method, call.path, params=params, content=_encoded(json, form, call), headers=_content_type(json, form)
+        )
+        waits = _Waits(call, self._limits)
+        # stamina always yields once more or raises; `attempt` swallows what is to be repeated.
+        async for attempt in stamina.retry_context(
+            on=waits.before_next,
+            attempts=self._limits.attempts,
+            timeout=None,
+            wait_initial=self._limits.wait_initial,
+            wait_max=self._limits.wait_max,
+            wait_jitter=self._limits.wait_jitter,
+        ):
+            with attempt:
+                return await self._attempt(call, request, check, first=attempt.num == 1)
+        raise AssertionError("unreachable")
+
+    async def _attempt(self, call: Call, request: httpx.Request, check: Check | None, *, first: bool) -> Answer:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._slots)
+            if self._rate is not None:
+                await self._rate.acquire()
+            started = time.perf_counter()
+            outcome: int | str = "Cancelled"
+            try:
+                answer = await self._exchange(call, request, check, first)
+                outcome = answer.status
+                return answer
+            except PlatformError as error:
+                outcome = error.status if type(error).__name__ in _BY_STATUS and error.status else type(error).__name__
+                raise
+            finally:
+                if self._observe is not None:
+                    self._observe(self.platform, call.name, outcome, time.perf_counter() - started)
+
+    async def _exchange(self, call: Call, request: httpx.Request, check: Check | None, first: bool) -> Answer:
+        sent_at = self.now()
+        try:
+            response = await self._client.send(request)
+        except _NOT_SENT as error:
+            raise Unreachable(self.platform, call.name, f"no connection ({_why(error)})") from None
+        except httpx.DecodingError:
+            raise unreadable(self.platform, call, None, "a body that does not decompress") from None
+        except httpx.HTTPError as error:
+            raise judged(
+                OutcomeUnknown(self.platform, call.name, f"sent, and no whole answer ({type(error).__name__})"), call
+            ) from None
+        received_at = self.now()
+        server_time = http_date(response.headers.get("date"), received_at)
+        if not first and call.method == "DELETE" and response.status_code == 404:
+            return Answer(404, {}, server_time, sent_at, received_at)  # an earlier attempt of ours has deleted it
+        if not response.is_success:
+            wait = retry_after(response.headers.get("retry-after"), server_time)
+            raise failure(self.platform, call, response.status_code, wait)
+        return Answer(response.status_code, self._decoded(call, response, check), server_time, sent_at, received_at)
+
+    def _decoded(self, call: Call, response: httpx.Response, check: Check | None) -> Any:
+        content, status = response.content, response.status_code
+        data: Any = None
+        if content.strip():
+            try:
+                data = decode(content)
+            except (ValueError, RecursionError):
+                is_html = content.lstrip()[:1] == b"<" or "html" in response.headers.get("content-type", "")
+                raise unreadable(
+                    self.platform, call, status, "HTML where JSON belongs" if is_html else "broken JSON"
+                ) from None
+        fault = check(data) if check is not None else None
+        if fault:
+            raise unreadable(self.platform, call, status, fault)
+        return data
+
+
+_BY_STATUS = frozenset({"RateLimited", "ServerFailed", "TooLarge", "Rejected", "NotFound", "Denied"})
+
+
+class _Waits:
+    """Decides after each failed attempt whether and when the next one follows."""
+
+    def __init__(self, call: Call, limits: Limits) -> None:
+        self._call = call
+        self._limits = limits
+        self._waited = 0.0
+
+    def before_next(self, error: Exception) -> bool | float:
+        # An error of another call (a token) has had its own attempts.
+        if not isinstance(error, PlatformError) or error.call != self._call.name or error.verdict is not Verdict.RETRY:
+            return False
+        retry_after = getattr(error, "retry_after", None)
+        if retry_after is None:
+            return True
+        self._waited += retry_after
+        return self._waited <= self._limits.max_wait and max(retry_after, self._limits.wait_initial)
+
+
+def checked_base_url(url: str, platform: str) -> str:
+    """The URL without a trailing slash. RuleBroken: not http(s), plain http to anything but loopback, or with a user
+    or query."""
+    try:
+        parts = urlsplit(url.strip())
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise RuleBroken(f"{platform}: the base URL is not a URL") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise RuleBroken(f"{platform}: the base URL must begin with https:// and name a host")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise RuleBroken(f"{platform}: the base URL must hold neither credentials nor a query")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise RuleBroken(f"{platform}: plain http is only for loopback; the base URL must begin with https://")
+    return url.strip().rstrip("/")
+
+
+def _encoded(json: object, form: str | None, call: Call) -> bytes | None:
+    if form is not None:
+        return form.encode()
+    if json is None:
+        return None
+    try:
+        return jsonlib.dumps(json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError):
+        raise RuleBroken(f"{call.name}: the body cannot be written as JSON") from None
+
+
+def _content_type(json: object, form: str | None) -> dict[str, str]:
+    if form is not None:
+        return {"Content-Type": "application/x-www-form-urlencoded"}
+    return {"Content-Type": "application/json"} if json is not None else {}
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _limiter(rate: float | None) -> AsyncLimiter | None:
+    if rate is None:
+        return None
+    return AsyncLimiter(rate, 1) if rate >= 1 else AsyncLimiter(1, 1 / rate)
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if isinstance(error, httpx.ConnectError) else type(error).__name__

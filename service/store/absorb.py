@@ -1,0 +1,226 @@
+"""How an answer enters the mirror: merged with what is known, dated by what we did not cause, and never of the erased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from service.core.mapping import normal_email
+from service.store import erasure, ledger, mirror, people
+from service.store import tables as t
+from service.store.mirror import Row
+
+TRUE_WORDS = {"true", "t", "1", "y", "yes", "complete", "completed", "done"}
+
+
+def row_of(record: Any) -> Row:
+    """A client's record (a dataclass whose fields are the table's columns) -> its row."""
+    return {f.name: getattr(record, f.name) for f in fields(record) if f.name != "extras"}
+
+
+def onvoard_contacts(
+    conn: Connection, contacts: Iterable[Any], *, run_id: int, now: datetime, own: bool = False
+) -> list[str]:
+    """OnVoard contacts as read, or as answered to a write of ours (`own`).
+
+    Suppressed ones leave the mirror instead. -> unique_ids of people who are suppressed no longer, to be asked about.
+    """
+    rows = [row_of(contact) for contact in contacts]
+    stones = erasure.suppressed_contacts(conn, [row["id"] for row in rows])
+    revived: list[str] = []
+    living: list[Row] = []
+    for row in rows:
+        if row["suppressed"]:
+            if row["id"] not in stones:
+                erasure.suppress(conn, row, run_id, now)
+                mirror.save_onvoard_contacts(conn, [erasure.suppressed_row(row, now)])
+                people.settle_looks(conn, contact_ids=[row["id"]])
+            continue
+        if row["id"] in stones:
+            unique_id = erasure.revive(conn, row, now)
+            revived += [unique_id] if unique_id else []
+        living.append(mirror.onvoard_contact_row(row, now))
+    mirror.save_onvoard_contacts(conn, living, own=own)
+    return revived
+
+
+def activities(conn: Connection, records: Iterable[Any]) -> set[str]:
+    """-> the contacts to whom something new has happened, the bridge's own activities aside"""
+    rows = [row_of(record) for record in records]
+    rows = _without_suppressed(conn, rows, "contact_id")
+    table = t.onvoard_activities
+    known = set(conn.execute(select(table.c.id).where(table.c.id.in_([row["id"] for row in rows]))).scalars())
+    for row in rows:
+        sync_id = (row["record_data"] or {}).get("sync_id")
+        row["sync_id"] = sync_id if isinstance(sync_id, str) else None
+    mirror.save_records(conn, table, rows)
+    return {row["contact_id"] for row in rows if row["id"] not in known and not row["sync_id"]} - {None}
+
+
+def reviews(conn: Connection, records: Iterable[Any]) -> None:
+    rows = [row_of(record) | {"deleted_at": None} for record in records]
+    mirror.save_records(conn, t.onvoard_reviews, _without_suppressed(conn, rows, "reviewer_contact_id"))
+
+
+def _without_suppressed(conn: Connection, rows: list[Row], key: str) -> list[Row]:
+    stones = erasure.suppressed_contacts(conn, {row[key] for row in rows if row[key]})
+    return [row for row in rows if row[key] not in stones]
+
+
+def want_reread(conn: Connection, contact_ids: Iterable[str]) -> None:
+    """Remember that these contacts may have changed, in the transaction that keeps the hint."""
+    table = t.onvoard_contacts
+    conn.execute(
+        update(table).where(table.c.id.in_(list(contact_ids)), table.c.suppressed.is_not(True)).values(seen_at=None)
+    )
+
+
+def wanted(conn: Connection, limit: int) -> list[str]:
+    table = t.onvoard_contacts
+    query = select(table.c.id).where(table.c.seen_at.is_(None), table.c.deleted_at.is_(None)).limit(limit)
+    return list(conn.execute(query).scalars())
+
+
+def reread_done(conn: Connection, contact_ids: Iterable[str], now: datetime) -> None:
+    """The contact is as it was: only the wish is settled."""
+    table = t.onvoard_contacts
+    conn.execute(update(table).where(table.c.id.in_(list(contact_ids)), table.c.seen_at.is_(None)).values(seen_at=now))
+
+
+def digital_contacts(
+    conn: Connection,
+    contacts: Sequence[Any],
+    *,
+    origin: str,
+    asked_at: datetime,
+    run_id: int,
+    now: datetime,
+    created: frozenset[str] = frozenset(),
+) -> None:
+    """Contacts as Digital Onboarding answered them at `asked_at` (by its clock).
+
+    `created` are the unique_ids that this very request of ours brought into being.
+    """
+    rows = [row_of(contact) for contact in contacts if contact.unique_id]
+    known = mirror.known_digital_contacts(conn, [row["unique_id"] for row in rows])
+    rows = without_erased(conn, rows, run_id, now)
+    saved = []
+    for row in rows:
+        before = known.get(row["unique_id"])
+        new = _merged(before, row, origin, asked_at, now)
+        if row["unique_id"] in created:
+            new |= {"created_by_bridge": True, "announced": True}
+        saved.append(new)
+    mirror.save_digital_contacts(conn, saved)
+    _completions(conn, contacts, origin)
+
+
+def without_erased(conn: Connection, rows: list[Row], run_id: int, now: datetime) -> list[Row]:
+    """Nothing of an erased person is stored; one who is not opted out yet, is."""
+    erased = erasure.erased_among(conn, [row["email"] for row in rows], [row["unique_id"] for row in rows])
+    living = []
+    for row in rows:
+        person_id = erased.get(normal_email(row["email"])) or erased.get(normal_email(row["unique_id"]))
+        if person_id is None:
+            living.append(row)
+        else:
+            erasure.opt_out(conn, person_id, row, run_id, now)
+    return living
+
+
+def _merged(before: Row | None, row: Row, origin: str, asked_at: datetime, now: datetime) -> Row:
+    said = set(row["raw"])
+    merged = {key: value for key, value in row.items() if before is None or key in said} | {
+        "raw": {**((before or {}).get("raw") or {}), **row["raw"]}
+    }
+    if before is not None:
+        merged = {**{key: before[key] for key in row}, **merged}
+    new = mirror.digital_contact_row(merged, origin, refreshed_at=now)
+    moved = before is None or before["content_hash"] != new["content_hash"]
+    ours = row["updated_at"] is None or row["updated_at"] >= asked_at
+    return (
+        new
+        | _carried(before)
+        | {
+            "edited_at": row["updated_at"] if moved and not ours else (before or {}).get("edited_at"),
+            "dirty": moved or bool((before or {}).get("dirty")),
+        }
+    )
+
+
+def _carried(before: Row | None) -> Row:
+    """What a new answer does not touch."""
+    if before is None:
+        return {"created_by_bridge": False, "announced": False, "removed_at": None}
+    return {key: before[key] for key in ("created_by_bridge", "announced", "removed_at")}
+
+
+def _completions(conn: Connection, contacts: Sequence[Any], origin: str) -> None:
+    keys = mirror.objective_keys(conn) if any(contact.extras for contact in contacts) else set()
+    rows = [
+        completion
+        for contact in contacts
+        if contact.unique_id
+        for completion in completions_in(contact.unique_id, contact.extras, keys, origin)
+    ]
+    mirror.save_completions(conn, rows)
+
+
+def completions_in(unique_id: str, extras: Mapping[str, Any], keys: set[str], origin: str) -> list[Row]:
+    """The objectives that a contact's extra keys say are completed."""
+    found = []
+    for key in keys & set(extras):
+        done, at = read_completion(extras[key])
+        if done:
+            found.append({"unique_id": unique_id, "objective_key": key, "completed_at": at, "origin": origin})
+    return found
+
+
+def read_completion(value: Any) -> tuple[bool, datetime | None]:
+    """A time, or a word for yes: (completed, when). ValueError for what is neither (beyond-the-docs)."""
+    if value is None or value is False or value == "":
+        return False, None
+    text = str(value).strip()
+    if text.lower() in TRUE_WORDS:
+        return True, None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return False, None
+    return True, at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def removed_on_digital_onboarding(conn: Connection, unique_ids: Iterable[str], run_id: int, now: datetime) -> int:
+    """A probe had to create these anew: they were removed there. Their people stop, and a person is asked, once.
+
+    -> how many of them are new to us
+    """
+    found = 0
+    for unique_id in unique_ids:
+        person = conn.execute(
+            select(t.persons)
+            .outerjoin(t.onvoard_contacts, t.onvoard_contacts.c.id == t.persons.c.onvoard_contact_id)
+            .where((t.persons.c.unique_id == unique_id) | (t.onvoard_contacts.c.link_unique_id == unique_id))
+        ).first()
+        table = t.digital_onboarding_contacts
+        conn.execute(
+            update(table).where(table.c.unique_id == unique_id, table.c.removed_at.is_(None)).values(removed_at=now)
+        )
+        if person is None:
+            continue
+        reason = "the contact had been removed on Digital Onboarding; nothing was filled in there"
+        conflict_id, new = ledger.open_conflict(
+            conn, person.id, "removed_on_digital_onboarding", reason, now, run_id=run_id
+        )
+        ledger.freeze(conn, [person.id], conflict_id)
+        found += new
+    return found
+
+
+def recreated(known: Row | None, contact: Any) -> bool:
+    """The unique_id is answered for by another record than the one we know: it was removed and made anew."""
+    return bool(known and known["id"] and contact.id and known["id"] != contact.id)

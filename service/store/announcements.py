@@ -1,0 +1,96 @@
+"""Happenings on Digital Onboarding that OnVoard has not been told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, select, update
+
+from service.store import tables as t
+
+Row = dict[str, Any]
+_P, _OV, _DO = t.persons, t.onvoard_contacts, t.digital_onboarding_contacts
+
+
+def _to_people(table: Any, *columns: Any) -> Select[Any]:
+    """Rows of a table that bears a unique_id, with the living, linked, unfrozen person behind them."""
+    partner = and_(_P.c.unique_id == table.c.unique_id, _P.c.state == "active", _P.c.conflict_id.is_(None))
+    alive = and_(_OV.c.id == _P.c.onvoard_contact_id, _OV.c.deleted_at.is_(None))
+    source = table.join(_P, partner).join(_OV, alive)
+    head = (_P.c.id.label("person_id"), _OV.c.id.label("contact_id"), table.c.unique_id)
+    return select(*head, *columns).select_from(source).where(~table.c.announced)
+
+
+def added(conn: Connection, since: datetime, limit: int) -> list[Row]:
+    query = _to_people(_DO, _DO.c.inserted_at.label("at")).where(
+        _DO.c.inserted_at >= since, ~_DO.c.created_by_bridge, _DO.c.removed_at.is_(None)
+    )
+    return [
+        {**row, "kind": "custom.digital_onboarding_contact_added", "key": "", "data": {}}
+        for row in conn.execute(query.limit(limit)).mappings()
+    ]
+
+
+def completed(conn: Connection, since: datetime, limit: int) -> list[Row]:
+    done, objectives = t.digital_onboarding_objective_completions, t.digital_onboarding_objectives
+    query = _to_people(done, done.c.completed_at.label("at"), done.c.objective_key).where(done.c.completed_at >= since)
+    rows = [dict(row) for row in conn.execute(query.limit(limit)).mappings()]
+    keys = {row["objective_key"] for row in rows}
+    names = dict(
+        conn.execute(select(objectives.c.key, objectives.c.name).where(objectives.c.key.in_(keys))).tuples().all()
+    )
+    return [
+        {
+            **row,
+            "kind": "custom.digital_onboarding_objective_completed",
+            "key": row["objective_key"],
+            "data": {
+                "objective_key": row["objective_key"],
+                "objective_name": names.get(row["objective_key"]) or row["objective_key"],
+            },
+        }
+        for row in rows
+    ]
+
+
+def started(conn: Connection, since: datetime, limit: int) -> list[Row]:
+    journeys, templates = t.digital_onboarding_journeys, t.digital_onboarding_templates
+    query = _to_people(
+        journeys, journeys.c.started_at.label("at"), journeys.c.id, journeys.c.template_id, journeys.c.name
+    ).where(journeys.c.started_at >= since)
+    rows = [dict(row) for row in conn.execute(query.limit(limit)).mappings()]
+    ids = {row["template_id"] for row in rows}
+    names = dict(conn.execute(select(templates.c.id, templates.c.name).where(templates.c.id.in_(ids))).tuples().all())
+    return [
+        {
+            **row,
+            "kind": "custom.digital_onboarding_journey_started",
+            "key": row["id"],
+            "data": {
+                "journey_id": row["id"],
+                "template_id": row["template_id"],
+                "journey_name": row["name"] or names.get(row["template_id"]) or row["template_id"],
+            },
+        }
+        for row in rows
+    ]
+
+
+Source = Callable[[Connection, datetime, int], list[Row]]
+
+
+def done(conn: Connection, source: Source, rows: Sequence[Row]) -> None:
+    """These are on their way: in the transaction that stages them."""
+    for row in rows:
+        if source is added:
+            where: Any = _DO.c.unique_id == row["unique_id"]
+            conn.execute(update(_DO).where(where).values(announced=True))
+        elif source is completed:
+            table = t.digital_onboarding_objective_completions
+            where = and_(table.c.unique_id == row["unique_id"], table.c.objective_key == row["objective_key"])
+            conn.execute(update(table).where(where).values(announced=True))
+        else:
+            journeys = t.digital_onboarding_journeys
+            conn.execute(update(journeys).where(journeys.c.id == row["id"]).values(announced=True))

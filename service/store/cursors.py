@@ -1,0 +1,128 @@
+"""Cursors, runs, leases, and the few facts that a mirror remembers about itself."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, or_, select, update
+
+from service.errors import ForeignAccount
+from service.store import tables as t
+from service.store.mirror import insert
+from service.store.types import iso
+
+
+def get(conn: Connection, stream: str) -> str | None:
+    return conn.execute(select(t.cursors.c.value).where(t.cursors.c.stream == stream)).scalar()
+
+
+def get_time(conn: Connection, stream: str) -> datetime | None:
+    value = get(conn, stream)
+    return datetime.fromisoformat(value) if value else None
+
+
+def put(conn: Connection, stream: str, value: str | datetime, now: datetime) -> None:
+    """Only ever in the transaction that follows, or holds, the rows that it stands for (law 7)."""
+    row = {"stream": stream, "value": iso(value) if isinstance(value, datetime) else value, "updated_at": now}
+    statement = insert(conn, t.cursors)
+    conn.execute(statement.on_conflict_do_update(index_elements=["stream"], set_=row), row)
+
+
+def fact(conn: Connection, key: str) -> str | None:
+    return conn.execute(select(t.facts.c.value).where(t.facts.c.key == key)).scalar()
+
+
+def set_fact(conn: Connection, key: str, value: str) -> None:
+    statement = insert(conn, t.facts)
+    conn.execute(
+        statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}), {"key": key, "value": value}
+    )
+
+
+def fact_once(conn: Connection, key: str, value: str) -> str:
+    """The fact as it is, or as it is set now for good."""
+    conn.execute(insert(conn, t.facts).on_conflict_do_nothing(), {"key": key, "value": value})
+    return fact(conn, key) or value
+
+
+def forget_fact(conn: Connection, key: str) -> None:
+    conn.execute(delete(t.facts).where(t.facts.c.key == key))
+
+
+def hash_key(conn: Connection) -> bytes:
+    """The key of the hashes by which erased people are recognised; made with the mirror, and of no use elsewhere."""
+    return bytes.fromhex(fact_once(conn, "hash_key", secrets.token_hex(32)))
+
+
+def start_run(conn: Connection, kind: str, now: datetime) -> int:
+    row = {"kind": kind, "started_at": now, "outcome": "running", "counts": {}}
+    key = conn.execute(t.runs.insert().values(row)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def finish_run(conn: Connection, run_id: int, outcome: str, counts: Mapping[str, Any], now: datetime) -> None:
+    values = {"outcome": outcome, "counts": dict(counts), "finished_at": now}
+    conn.execute(update(t.runs).where(t.runs.c.id == run_id).values(values))
+
+
+def take_lease(conn: Connection, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
+    """Take or renew; False while somebody else's has not run out."""
+    row = {"name": name, "owner": owner, "expires_at": now + ttl}
+    statement = insert(conn, t.leases)
+    free = or_(t.leases.c.owner == owner, t.leases.c.expires_at <= now)
+    conn.execute(statement.on_conflict_do_update(index_elements=["name"], set_=row, where=free), row)
+    return lease_owner(conn, name) == owner
+
+
+def lease_owner(conn: Connection, name: str) -> str | None:
+    return conn.execute(select(t.leases.c.owner).where(t.leases.c.name == name)).scalar()
+
+
+def drop_lease(conn: Connection, name: str, owner: str) -> None:
+    conn.execute(delete(t.leases).where(t.leases.c.name == name, t.leases.c.owner == owner))
+
+
+def claim_account(conn: Connection, platform: str, base_url: str, fingerprint: str, now: datetime) -> None:
+    """The first account to be mirrored is the only one (law 11); `ForeignAccount` for another."""
+    row = {"platform": platform, "base_url": base_url, "fingerprint": fingerprint, "since": now}
+    conn.execute(insert(conn, t.accounts).on_conflict_do_nothing(), row)
+    known = conn.execute(select(t.accounts).where(t.accounts.c.platform == platform)).mappings().one()
+    if known["base_url"] != base_url or known["fingerprint"] != fingerprint:
+        what = "address" if known["base_url"] != base_url else "credentials"
+        raise ForeignAccount(
+            f"{platform}: this mirror belongs to another account (its {what} differ: it mirrors {known['base_url']})",
+            hint="point BRIDGE_DATABASE_URL at a mirror of this account, or start a new one",
+        )
+
+
+def backlog(conn: Connection, stream: str) -> list[dict[str, Any]]:
+    """The windows of a backfill that are not finished."""
+    query = select(t.windows).where(t.windows.c.stream == stream, ~t.windows.c.done).order_by(t.windows.c.upper.desc())
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def open_windows(conn: Connection, stream: str, spans: list[tuple[datetime, datetime]]) -> None:
+    conn.execute(delete(t.windows).where(t.windows.c.stream == stream))
+    rows = [{"stream": stream, "lower": low, "upper": up, "reached": up, "done": False} for low, up in spans]
+    conn.execute(t.windows.insert(), rows)
+
+
+def windows_began(conn: Connection, stream: str) -> datetime | None:
+    """The upper end of a backfill: the server's time when it began, rounded up."""
+    return conn.execute(select(func.max(t.windows.c.upper)).where(t.windows.c.stream == stream)).scalar()
+
+
+def move_window(conn: Connection, window_id: int, reached: datetime, *, done: bool) -> None:
+    conn.execute(update(t.windows).where(t.windows.c.id == window_id).values(reached=reached, done=done))
+
+
+def close_windows(conn: Connection, stream: str) -> None:
+    conn.execute(delete(t.windows).where(t.windows.c.stream == stream))
+
+
+def count(conn: Connection, table: Any, *where: Any) -> int:
+    return int(conn.execute(select(func.count()).select_from(table).where(*where)).scalar_one())

@@ -1,0 +1,227 @@
+"""One database, SQLite or Postgres: how it is opened, what a transaction is, and what its failures are called.
+
+Nothing that leaves this module as an error holds SQL, parameters, a password or a person: drivers quote the values
+they choke on, so their sentence is kept only where it is about the database or the schema and not about a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from service.errors import DatabaseError, DatabaseUnavailable, UsageError
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 30
+_MIGRATION_LOCK = 7_265_646_374_726_547  # any number, and always this one
+_MEMORY = (None, "", ":memory:")
+_SQLITE_SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=NORMAL")
+_POSTGRES_SETTINGS = {
+    "timezone": "UTC",
+    "lock_timeout": "30s",
+    "statement_timeout": "10min",
+    "idle_in_transaction_session_timeout": "10min",  # no transaction stays open across the network
+}
+# SQLite's SQLITE_ERROR (1), CONSTRAINT (19), MISMATCH (20), MISUSE (21) and RANGE (25) are about a statement.
+_SQLITE_OUR_FAULT = frozenset({1, 19, 20, 21, 25})
+_SCHEMA = ("42P", "42703", "42883")  # undefined tables, columns and functions: names, no values
+_POSTGRES_NOT_OURS = frozenset({"42501", "25006"})  # no permission; a standby that only reads
+
+
+class Database:
+    """The mirror's database.
+
+    `url` is `sqlite:///path`, `sqlite://` (memory) or `postgresql://user:password@host/name`; `UsageError` for anything
+    else. Nothing is opened before the first transaction. With `inline`, `run` works in the caller's own thread: for a
+    simulation whose clock is not the machine's.
+    """
+
+    def __init__(self, url: str, *, inline: bool = False) -> None:
+        self._url = _parse(url)
+        self.name = _name(self._url)
+        self.engine: Engine = _sqlite_engine(self._url) if self.dialect == "sqlite" else _postgres_engine(self._url)
+        self._writer = None if inline else ThreadPoolExecutor(1, thread_name_prefix="mirror")
+
+    def __repr__(self) -> str:
+        return f"Database({self.name!r})"
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._url.get_backend_name()
+
+    @property
+    def url(self) -> URL:
+        return self._url
+
+    @property
+    def file(self) -> Path | None:
+        """Where a SQLite database lives; None in memory and on Postgres."""
+        name = self._url.database
+        return Path(name) if self.dialect == "sqlite" and name not in _MEMORY and name else None
+
+    @contextmanager
+    def begin(self, *, write: bool = True) -> Iterator[Connection]:
+        """One transaction, committed at the end, rolled back by any exception.
+
+        Without `write` it waits for no writer (and Postgres refuses to write). Raises DatabaseUnavailable where the
+        database cannot be reached, is locked or full, and DatabaseError where it refuses a statement.
+        """
+        with self.translated(), self.engine.connect() as connection:
+            if not write:
+                connection = connection.execution_options(deferred=True, postgresql_readonly=True)
+            with connection.begin():
+                yield connection
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """`work` in one write transaction, in the one writer thread; the same errors as `begin`."""
+        if self._writer is None:
+            return self._transaction(work)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, copy_context().run, self._transaction, work)
+
+    def _transaction(self, work: Callable[[Connection], T]) -> T:
+        with self.begin() as connection:
+            return work(connection)
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """A write transaction for schema changes, one at a time across processes.
+
+        SQLite changes a table by rebuilding it, and dropping the old one would cascade: foreign keys are off
+        meanwhile and are checked before the commit.
+        """
+        with self.translated(), self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            if self.dialect == "sqlite":
+                driver.execute("PRAGMA foreign_keys=OFF")
+            try:
+                with connection.begin():
+                    if self.dialect == "postgresql":
+                        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                        connection.exec_driver_sql("SET LOCAL lock_timeout = '10min'")
+                        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+                    yield connection
+                    if self.dialect == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                        raise DatabaseError(f"{self.name}: the migration breaks a foreign key; nothing was changed")
+            finally:
+                if self.dialect == "sqlite":
+                    driver.execute("PRAGMA foreign_keys=ON")
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """The drivers' and SQLAlchemy's errors become this house's, without what they quote."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as failure:
+            raise _translate(self.name, failure).with_traceback(failure.__traceback__) from None
+
+    def close(self) -> None:
+        """Ends the writer thread, after what it has begun, and all connections. May be called twice."""
+        if self._writer is not None:
+            self._writer.shutdown(wait=True)
+        self.engine.dispose()
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # neither message nor cause is kept: they quote the password
+        raise UsageError("the database URL cannot be read", hint="sqlite:///bridge.db or postgresql://...") from None
+    backend = "postgresql" if parsed.drivername == "postgres" else parsed.get_backend_name()
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise UsageError(f"no such kind of database: {backend}", hint="sqlite:///bridge.db or postgresql://...")
+
+
+def _name(url: URL) -> str:
+    shown = {key: value for key, value in url.query.items() if key in {"host", "port", "dbname"}}
+    return url.set(drivername=url.get_backend_name(), query=shown).render_as_string(hide_password=True)
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    arguments: dict[str, Any] = {"hide_parameters": True, "connect_args": {"timeout": BUSY_SECONDS}}
+    if url.database in _MEMORY:
+        arguments["poolclass"] = StaticPool  # every connection is to the same memory
+        arguments["connect_args"]["check_same_thread"] = False
+    engine = create_engine(url, **arguments)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver would begin on its own, too late and not always
+        for setting in _SQLITE_SETTINGS:
+            connection.execute(f"PRAGMA {setting}")
+        with suppress(sqlite3.OperationalError):  # another process is switching it at this moment, and it is for good
+            connection.execute("PRAGMA journal_mode=WAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later could not wait for another writer: it would just fail.
+        deferred = connection.get_execution_options().get("deferred")
+        connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgres_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        connect_args={"application_name": "contact-bridge", "connect_timeout": 10},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: psycopg.Connection[Any], _record: object) -> None:
+        for name, value in _POSTGRES_SETTINGS.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        connection.commit()
+
+    return engine
+
+
+def _translate(name: str, failure: Exception) -> DatabaseError:
+    original = failure.orig if isinstance(failure, DBAPIError) else failure
+    if isinstance(original, psycopg.Error):
+        return _translate_postgres(name, original)
+    if isinstance(original, sqlite3.Error):
+        code = getattr(original, "sqlite_errorcode", None)
+        if code is None or code & 0xFF in _SQLITE_OUR_FAULT:
+            kind = getattr(original, "sqlite_errorname", type(original).__name__)
+            return DatabaseError(f"{name}: the database refused a statement: {kind}{_unquoted(str(original))}")
+        return DatabaseUnavailable(f"{name}: {original}")
+    if isinstance(failure, PoolTimeout):
+        return DatabaseUnavailable(f"{name}: no connection became free")
+    return DatabaseError(f"{name}: {type(failure).__name__}")
+
+
+def _translate_postgres(name: str, failure: psycopg.Error) -> DatabaseError:
+    about_us = isinstance(failure, psycopg.OperationalError | psycopg.InterfaceError)
+    if about_us or failure.sqlstate in _POSTGRES_NOT_OURS:
+        text = failure.diag.message_primary or next(iter(str(failure).splitlines()), "") or type(failure).__name__
+        return DatabaseUnavailable(f"{name}: {text.strip()}")
+    kind = type(failure).__name__
+    told = failure.diag.constraint_name or (
+        (failure.sqlstate or "").startswith(_SCHEMA) and failure.diag.message_primary
+    )
+    return DatabaseError(f"{name}: the database refused a statement: {kind}{f' ({told})' if told else ''}")
+
+
+def _unquoted(message: str) -> str:
+    """SQLite quotes, in double quotes, only what it read in the statement."""
+    return "" if '"' in message else f" ({message})"

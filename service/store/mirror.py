@@ -1,0 +1,193 @@
+"""What each side said: bulk upserts in which the database itself refuses older news and unchanged rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, and_, case, func, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.core.mapping import normal_email
+from service.store import tables as t
+
+Row = dict[str, Any]
+LINK_PROPERTY = "custom_digital_onboarding_unique_id"
+# Times that move without a change of content.
+_TIMES = {"modified_datetime", "updated_at"}
+
+
+def insert(conn: Connection, table: Table) -> Any:
+    """The dialect's INSERT, which knows ON CONFLICT."""
+    return (postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def clean(value: Any) -> Any:
+    """Without NUL, which Postgres keeps neither in text nor in JSON."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd") if "\x00" in value else value
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    return [clean(item) for item in value] if isinstance(value, list) else value
+
+
+def content_hash(raw: Mapping[str, Any]) -> str:
+    """Of all that a payload says, but the times."""
+    said = {key: value for key, value in raw.items() if key not in _TIMES}
+    return hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+
+
+def onvoard_contact_row(row: Row, now: datetime) -> Row:
+    """A contact as the client read it (columns of the table) -> with what the bridge derives from it."""
+    row = clean(row)
+    properties = row.get("properties") or {}
+    link = properties.get(LINK_PROPERTY)
+    return row | {
+        "email_key": normal_email(row.get("email")) or None,
+        "link_unique_id": link if isinstance(link, str) and link else None,
+        "content_hash": content_hash(row["raw"]),
+        "edited_at": row.get("modified_at"),
+        "own_modified_at": None,
+        "seen_at": now,
+        "deleted_at": None,
+        "dirty": True,
+    }
+
+
+def digital_contact_row(row: Row, origin: str, refreshed_at: datetime | None) -> Row:
+    row = clean(row)
+    return row | {
+        "origin": origin,
+        "email_key": normal_email(row.get("email")) or None,
+        "unique_id_key": normal_email(row["unique_id"]),
+        "content_hash": content_hash(row["raw"]),
+        "refreshed_at": refreshed_at,
+        "dirty": True,
+    }
+
+
+def save_onvoard_contacts(conn: Connection, rows: Sequence[Row], *, own: bool = False) -> None:
+    """Rows of `onvoard_contact_row`. `own` says that they answer a write of ours: their time is nobody's edit."""
+    if not rows:
+        return
+    table, statement = t.onvoard_contacts, insert(conn, t.onvoard_contacts)
+    new = statement.excluded
+    differs = new.content_hash.is_distinct_from(table.c.content_hash)
+    back = table.c.deleted_at.is_not(None)
+    explained = literal(own) | (table.c.own_modified_at == new.modified_at)
+    values = {name: new[name] for name in rows[0] if name not in {"id", "edited_at", "own_modified_at", "dirty"}}
+    values["edited_at"] = case(
+        (and_(differs, ~func.coalesce(explained, False)), new.modified_at), else_=table.c.edited_at
+    )
+    values["own_modified_at"] = new.modified_at if own else table.c.own_modified_at
+    values["dirty"] = or_(table.c.dirty, differs, back, literal(own))
+    not_older = or_(
+        table.c.modified_at.is_(None), new.modified_at.is_(None), new.modified_at >= table.c.modified_at, literal(own)
+    )
+    news = or_(differs, back, new.modified_at.is_distinct_from(table.c.modified_at), literal(own))
+    statement = statement.on_conflict_do_update(index_elements=["id"], set_=values, where=and_(not_older, news))
+    conn.execute(statement, list(unique(rows, "id")))
+
+
+def save_digital_contacts(conn: Connection, rows: Sequence[Row]) -> None:
+    """Whole rows of `digital_contact_row`, already merged with what was known (`known_digital_contacts`)."""
+    if rows:
+        statement = insert(conn, t.digital_onboarding_contacts)
+        values = {name: statement.excluded[name] for name in rows[0] if name != "unique_id"}
+        conn.execute(
+            statement.on_conflict_do_update(index_elements=["unique_id"], set_=values), list(unique(rows, "unique_id"))
+        )
+
+
+def known_digital_contacts(conn: Connection, unique_ids: Iterable[str]) -> dict[str, Row]:
+    table = t.digital_onboarding_contacts
+    found = conn.execute(select(table).where(table.c.unique_id.in_(list(unique_ids)))).mappings()
+    return {row["unique_id"]: dict(row) for row in found}
+
+
+def save_records(conn: Connection, table: Table, rows: Sequence[Row], key: str = "id") -> None:
+    """Any other record: the last word counts, and an unchanged one is not written."""
+    if not rows:
+        return
+    statement = insert(conn, table)
+    values = {name: statement.excluded[name] for name in rows[0] if name != key}
+    if "deleted_at" in table.c:
+        values["deleted_at"] = None
+    where = statement.excluded.raw.is_distinct_from(table.c.raw)
+    statement = statement.on_conflict_do_update(index_elements=[key], set_=values, where=where)
+    conn.execute(statement, [clean(row) for row in unique(rows, key)])
+
+
+def unique(rows: Iterable[Row], key: str) -> Iterable[Row]:
+    """The last row of each key: one statement may not touch a row twice."""
+    return {row[key]: row for row in rows}.values()
+
+
+def save_completions(conn: Connection, rows: Sequence[Row]) -> None:
+    """(unique_id, objective_key, completed_at, origin): kept once; a time that was unknown may be learned later."""
+    if rows:
+        table, statement = t.digital_onboarding_objective_completions, None
+        statement = insert(conn, table)
+        statement = statement.on_conflict_do_update(
+            index_elements=["unique_id", "objective_key"],
+            set_={"completed_at": statement.excluded.completed_at},
+            where=and_(table.c.completed_at.is_(None), statement.excluded.completed_at.is_not(None)),
+        )
+        conn.execute(statement, list({(row["unique_id"], row["objective_key"]): row for row in rows}.values()))
+
+
+def onvoard_ids_created_between(conn: Connection, table: Table, lower: datetime, upper: datetime) -> set[str]:
+    """The ids that the mirror holds as alive with lower <= created_at < upper."""
+    created: Column[Any] = table.c.created_at
+    query = select(table.c.id).where(created >= lower, created < upper, table.c.deleted_at.is_(None))
+    return set(conn.execute(query).scalars())
+
+
+def mark_deleted(conn: Connection, table: Table, record_id: str, now: datetime) -> None:
+    values = {"deleted_at": now} | ({"dirty": True} if "dirty" in table.c else {})
+    conn.execute(update(table).where(table.c.id == record_id, table.c.deleted_at.is_(None)).values(values))
+
+
+def contact_counts(conn: Connection) -> tuple[int, int]:
+    """(living OnVoard contacts, known Digital Onboarding contacts)"""
+    ov, do = t.onvoard_contacts, t.digital_onboarding_contacts
+    return (
+        conn.execute(select(func.count()).select_from(ov).where(ov.c.deleted_at.is_(None))).scalar_one(),
+        conn.execute(select(func.count()).select_from(do).where(do.c.removed_at.is_(None))).scalar_one(),
+    )
+
+
+def due_for_refresh(conn: Connection, before: datetime, after: str, limit: int) -> list[str]:
+    """unique_ids whose last answer is older than `before`, in order, from `after` on; removed ones are left alone."""
+    table = t.digital_onboarding_contacts
+    query = (
+        select(table.c.unique_id)
+        .where(
+            table.c.unique_id > after,
+            table.c.removed_at.is_(None),
+            or_(table.c.refreshed_at.is_(None), table.c.refreshed_at < before),
+        )
+        .order_by(table.c.unique_id)
+        .limit(limit)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def objective_keys(conn: Connection) -> set[str]:
+    return set(conn.execute(select(t.digital_onboarding_objectives.c.key)).scalars()) - {None}
+
+
+def sync_ids_known(conn: Connection, sync_ids: Iterable[str]) -> set[str]:
+    column = t.onvoard_activities.c.sync_id
+    return set(conn.execute(select(column).where(column.in_(list(sync_ids)))).scalars())
+
+
+def property_type_keys(conn: Connection) -> set[str]:
+    return set(conn.execute(select(t.onvoard_contact_property_types.c.key)).scalars())
+
+
+def activity_type_accessors(conn: Connection) -> set[str]:
+    return set(conn.execute(select(t.onvoard_activity_types.c.accessor)).scalars())

@@ -1,0 +1,193 @@
+"""What is still to be said, in which order, and what came of it.
+
+A row is written in the transaction of the decision that it carries out. Lanes go out one after the other: opt-outs
+first (law 4), then creations on Digital Onboarding, then changes, then activities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
+
+from service.core.records import Platform
+from service.store import people
+from service.store import tables as t
+from service.store.mirror import insert
+
+Row = dict[str, Any]
+_O = t.outbox
+
+
+class Lane(IntEnum):
+    OPT_OUT = 0
+    CREATION = 1
+    CHANGE = 2
+    ACTIVITY = 3
+
+
+class Operation(StrEnum):
+    PATCH_CONTACT = "patch_contact"  # OnVoard
+    CREATE_CONTACT = "create_contact"  # on either platform
+    UPSERT_CONTACT = "upsert_contact"  # Digital Onboarding
+    CREATE_ACTIVITY = "create_activity"  # OnVoard
+
+
+def fingerprint(platform: str, target: str | None, payload: Mapping[str, Any]) -> str:
+    said = json.dumps([platform, target, payload], sort_keys=True, default=str)
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+
+
+def stage(
+    conn: Connection,
+    *,
+    person_id: int,
+    platform: Platform,
+    operation: Operation,
+    lane: Lane,
+    target: str | None,
+    payload: Mapping[str, Any],
+    details: Sequence[Mapping[str, Any]],
+    run_id: int,
+    now: datetime,
+    basis: Mapping[str, Any] | None = None,
+    status: str = "pending",
+    sync_id: str | None = None,
+) -> bool:
+    """Write one push down; False where it is a dead letter already, or was said once and for all (`sync_id`)."""
+    print_ = fingerprint(platform, target, payload)
+    dead = select(_O.c.id).where(_O.c.person_id == person_id, _O.c.status == "dead", _O.c.fingerprint == print_)
+    if conn.execute(dead).first() is not None:
+        return False
+    row = {
+        "person_id": person_id, "platform": platform.value, "operation": operation.value, "payload": dict(payload),
+        "status": status, "attempts": 0, "created_at": now, "updated_at": now, "run_id": run_id, "lane": int(lane),
+        "target": target, "details": list(details), "basis": dict(basis or {}), "fingerprint": print_,
+        "sync_id": sync_id,
+    }  # fmt: skip
+    if sync_id is None:
+        conn.execute(_O.insert(), row)
+        return True
+    return bool(conn.execute(insert(conn, _O).on_conflict_do_nothing(index_elements=["sync_id"]), row).rowcount)
+
+
+def supersede(conn: Connection, person_ids: Iterable[int]) -> None:
+    """What was decided for these people and did not leave yet is decided anew. A creation that may have taken effect
+    stays: its unique_id was made for it."""
+    of_them = _O.c.person_id.in_(list(person_ids))
+    unsent = and_(of_them, _O.c.status.in_(["pending", "held"]), _O.c.lane < int(Lane.ACTIVITY))
+    conn.execute(delete(_O).where(unsent, _O.c.attempts == 0))
+    conn.execute(
+        update(_O)
+        .where(unsent, _O.c.lane != int(Lane.CREATION))
+        .values(status="cancelled", last_error="superseded by a newer decision")
+    )
+
+
+def creation_open(conn: Connection, person_id: int) -> bool:
+    where = (_O.c.person_id == person_id, _O.c.lane == int(Lane.CREATION), _O.c.status.in_(["pending", "unknown"]))
+    return conn.execute(select(_O.c.id).where(*where)).first() is not None
+
+
+def opt_out_open(conn: Connection, platform: Platform, target: str) -> bool:
+    """An opt-out of this contact is on its way already, or was refused."""
+    where = (_O.c.platform == platform.value, _O.c.target == target, _O.c.lane == int(Lane.OPT_OUT))
+    return conn.execute(select(_O.c.id).where(*where, _O.c.status.in_(["pending", "held", "dead"]))).first() is not None
+
+
+def waiting(conn: Connection, lane: Lane, platform: Platform, limit: int, *, after: int = 0) -> list[Row]:
+    """The next rows of a lane, oldest first."""
+    query = (
+        select(_O)
+        .where(_O.c.status == "pending", _O.c.lane == int(lane), _O.c.platform == platform.value, _O.c.id > after)
+        .order_by(_O.c.id)
+        .limit(limit)
+    )
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def mark_sending(conn: Connection, ids: Sequence[int], now: datetime) -> None:
+    """The intent, on record before the request leaves (law 5)."""
+    values = {"status": "sending", "attempts": _O.c.attempts + 1, "updated_at": now}
+    conn.execute(update(_O).where(_O.c.id.in_(ids)).values(values))
+
+
+def mark(conn: Connection, ids: Iterable[int], status: str, now: datetime, error: str | None = None) -> None:
+    values = {"status": status, "last_error": error, "updated_at": now}
+    conn.execute(update(_O).where(_O.c.id.in_(list(ids))).values(values))
+
+
+def of_the_erased(conn: Connection, ids: Sequence[int]) -> set[int]:
+    """Those of these rows whose person is suppressed or erased."""
+    query = select(_O.c.id).join(t.persons, t.persons.c.id == _O.c.person_id)
+    return set(conn.execute(query.where(_O.c.id.in_(ids), t.persons.c.state != "active")).scalars())
+
+
+def open_count(conn: Connection, *, activities: bool) -> int:
+    """Rows that a drain would take."""
+    where = [_O.c.status == "pending"] + ([] if activities else [_O.c.lane < int(Lane.ACTIVITY)])
+    return int(conn.execute(select(func.count()).select_from(_O).where(*where)).scalar_one())
+
+
+def take_up(conn: Connection, now: datetime) -> list[Row]:
+    """At the start of a cycle: what a killed process left half-said, and what the brake held, is decided anew.
+
+    -> the activities of unknown outcome, which have to be looked for before they may be sent again. The other writes
+    are idempotent: a creation is sent again as it was, and anybody else is simply looked at once more.
+    """
+    conn.execute(update(_O).where(_O.c.status == "sending").values(status="unknown", updated_at=now))
+    again = or_(_O.c.status == "held", and_(_O.c.status == "unknown", _O.c.lane < int(Lane.ACTIVITY)))
+    as_it_was = or_(
+        _O.c.lane == int(Lane.CREATION),
+        # The opt-outs of a suppressed person have nobody left who could decide them anew.
+        _O.c.person_id.in_(select(t.persons.c.id).where(t.persons.c.state != "active")),
+    )
+    conn.execute(update(_O).where(again, as_it_was).values(status="pending", updated_at=now))
+    people.touch(conn, conn.execute(select(_O.c.person_id).where(again)).scalars())
+    conn.execute(delete(_O).where(again, _O.c.attempts == 0))
+    conn.execute(
+        update(_O).where(again).values(status="cancelled", updated_at=now, last_error="outcome unknown: decided anew")
+    )
+    unknown = select(_O).where(_O.c.status == "unknown", _O.c.lane == int(Lane.ACTIVITY)).order_by(_O.c.id)
+    return [dict(row) for row in conn.execute(unknown).mappings()]
+
+
+def changed_people(conn: Connection, run_id: int, platform: Platform) -> tuple[int, int]:
+    """-> (people whose records the run would change on a platform, those of them who would be opted out)"""
+    mine = and_(_O.c.run_id == run_id, _O.c.platform == platform.value, _O.c.status == "held")
+    people_ = func.count(_O.c.person_id.distinct())
+    changed = conn.execute(select(people_).where(mine)).scalar_one()
+    opted_out = conn.execute(select(people_).where(mine, _O.c.lane == int(Lane.OPT_OUT))).scalar_one()
+    return int(changed), int(opted_out)
+
+
+def release(conn: Connection, run_id: int, platform: Platform, *, lane: Lane | None = None) -> None:
+    where = [_O.c.run_id == run_id, _O.c.platform == platform.value, _O.c.status == "held"]
+    if lane is not None:
+        where.append(_O.c.lane == int(lane))
+    conn.execute(update(_O).where(*where).values(status="pending"))
+
+
+def of_run(conn: Connection, run_id: int, statuses: Sequence[str]) -> list[Row]:
+    query = select(_O).where(_O.c.run_id == run_id, _O.c.status.in_(statuses)).order_by(_O.c.lane, _O.c.id)
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def new_dead(conn: Connection, since: datetime) -> int:
+    where = (_O.c.status == "dead", _O.c.updated_at >= since)
+    return int(conn.execute(select(func.count()).select_from(_O).where(*where)).scalar_one())
+
+
+def counts(conn: Connection, run_id: int) -> dict[str, int]:
+    """How many pushes of a run ended how, by `platform.operation.status`."""
+    query = (
+        select(_O.c.platform, _O.c.operation, _O.c.status, func.count())
+        .where(_O.c.run_id == run_id)
+        .group_by(_O.c.platform, _O.c.operation, _O.c.status)
+    )
+    return {f"{platform}.{operation}.{status}": n for platform, operation, status, n in conn.execute(query)}

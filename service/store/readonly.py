@@ -1,0 +1,236 @@
+"""Anybody's SQL on the mirror, which the database itself keeps from writing.
+
+SQLite: the file is opened read-only, and an authorizer refuses what is not reading. Postgres: a session and a
+transaction that are read-only, in which the statement is prepared before it is run: the protocol prepares one statement
+only, and what would return no rows (COPY ... TO PROGRAM, DO, SET, COMMIT) is not run at all.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+import psycopg
+from psycopg.pq import ExecStatus
+from sqlalchemy import JSON
+
+from service.errors import UsageError
+from service.store.database import BUSY_SECONDS, Database
+from service.store.tables import metadata
+from service.store.types import iso
+from service.store.views import COMPUTED_BOOLEANS
+
+LIMIT_SECONDS = 300
+_READ_ONLY = "the mirror is read-only here"
+_HINT = "one SELECT; the columns are in the documentation of the mirror"
+
+# SQLite can no longer tell that a computed value is JSON: there it goes by the column's name.
+_JSONS = {column.name for table in metadata.tables.values() for column in table.c if isinstance(column.type, JSON)}
+
+_READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+_LOOKING = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
+# 25001: `transaction_read_only` set back; 25006: a write.
+_POSTGRES_REFUSALS = {"25001", "25006"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """`columns` differ from each other; a row's values are str, int, float, bool, None, or what JSON holds.
+
+    Times are text: `2026-01-31T09:30:00.000000Z`.
+    """
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def query(db: Database, sql: str, *, seconds: float = LIMIT_SECONDS) -> Result:
+    """The rows of one SELECT.
+
+    UsageError for SQL that the database does not take, for more than one statement, for an attempt to write, and for
+    what takes longer than `seconds`; DatabaseUnavailable as everywhere.
+    """
+    names, rows = (_ask_sqlite if db.dialect == "sqlite" else _ask_postgres)(db, sql, seconds)
+    plain = [_plain_column(name) if db.dialect == "sqlite" else _plain for name in names]
+    return Result(_distinct(names), [tuple(f(value) for f, value in zip(plain, row, strict=True)) for row in rows])
+
+
+def _ask_sqlite(db: Database, sql: str, seconds: float) -> tuple[list[str], list[tuple[Any, ...]]]:
+    if db.file is None:
+        raise UsageError("a database in memory cannot be queried from outside")
+    until = time.monotonic() + seconds
+    try:
+        with db.translated(), closing(_open_sqlite(f"{db.file.resolve().as_uri()}?mode=ro")) as connection:
+            connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
+            try:
+                cursor = connection.execute(sql)
+                return [column[0] for column in cursor.description or _no_rows()], cursor.fetchall()
+            except (sqlite3.Error, sqlite3.Warning) as failure:
+                if told := _sqlite_complaint(failure):
+                    raise UsageError(told, hint=_HINT) from None
+                raise
+    except UnicodeError:
+        raise UsageError("the statement is not text that a database can read") from None
+
+
+def _open_sqlite(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, detect_types=sqlite3.PARSE_DECLTYPES
+    )
+    connection.execute("PRAGMA query_only=ON")
+    connection.set_authorizer(_only_reading)
+    return connection
+
+
+def _only_reading(action: int, name: str | None, argument: str | None, _db: str | None, _by: str | None) -> int:
+    looking = action == sqlite3.SQLITE_PRAGMA and name is not None and name.lower() in _LOOKING
+    loading = action == sqlite3.SQLITE_FUNCTION and argument is not None and argument.lower() == "load_extension"
+    return sqlite3.SQLITE_OK if (action in _READING or looking) and not loading else sqlite3.SQLITE_DENY
+
+
+def _sqlite_complaint(failure: Exception) -> str | None:
+    """What to tell whoever wrote the statement; None where it is not about the statement."""
+    code = getattr(failure, "sqlite_errorcode", None)
+    if code is None:
+        return str(failure)  # the driver's own: two statements, a null character
+    told = {
+        sqlite3.SQLITE_ERROR: str(failure),
+        sqlite3.SQLITE_AUTH: _READ_ONLY,
+        sqlite3.SQLITE_READONLY: _READ_ONLY,
+        sqlite3.SQLITE_INTERRUPT: "the query took too long and was stopped",
+    }
+    about_sql = {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG}
+    return told.get(code & 0xFF) or (str(failure) if code & 0xFF in about_sql else None)
+
+
+def _ask_postgres(db: Database, sql: str, seconds: float) -> tuple[list[str], list[tuple[Any, ...]]]:
+    with db.translated(), db.engine.connect() as pooled:
+        pooled.detach()  # what a query does to its session ends with it
+        connection: psycopg.Connection[Any] = pooled.connection.driver_connection  # type: ignore[assignment]
+        connection.rollback()
+        connection.read_only = True
+        try:
+            for name, value in (
+                ("default_transaction_read_only", "on"),
+                ("statement_timeout", f"{seconds * 1000:.0f}"),
+            ):
+                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            return _run_prepared(connection, sql)
+        except (psycopg.Error, UnicodeError) as failure:
+            if told := _postgres_complaint(failure):
+                raise UsageError(told, hint=_HINT) from None
+            raise
+        finally:
+            connection.rollback()
+
+
+def _run_prepared(connection: psycopg.Connection[Any], sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    text = sql.encode()
+    if b"\0" in text:
+        raise UsageError("the statement is not text that a database can read")
+    prepared = connection.pgconn.prepare(b"asked", text)
+    if prepared.status != ExecStatus.COMMAND_OK:
+        raise psycopg.errors.error_from_result(prepared, encoding="utf-8")
+    asked = connection.pgconn.describe_prepared(b"asked")
+    if asked.nparams:
+        raise UsageError("the statement has parameters ($1), and nobody gives them", hint=_HINT)
+    if asked.nfields == 0:
+        raise UsageError(f"{_READ_ONLY}, and this statement returns no rows", hint=_HINT)
+    cursor = connection.execute(text, prepare=True)
+    return [column.name for column in cursor.description or _no_rows()], cursor.fetchall()
+
+
+def _postgres_complaint(failure: Exception) -> str | None:
+    if isinstance(failure, UnicodeError):
+        return "the statement is not text that a database can read"
+    assert isinstance(failure, psycopg.Error)
+    if failure.sqlstate in _POSTGRES_REFUSALS:
+        return _READ_ONLY
+    if failure.sqlstate == "57014":
+        return "the query took too long and was stopped"
+    if failure.sqlstate is None or isinstance(failure, psycopg.OperationalError):
+        return None
+    return failure.diag.message_primary or type(failure).__name__
+
+
+def _no_rows() -> Sequence[Any]:
+    raise UsageError(f"{_READ_ONLY}, and this statement returns no rows", hint=_HINT)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """`id, id` -> `id, id_2`: as JSON objects, rows would lose one of them."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        candidate, count = name, 1
+        while candidate in taken:
+            count += 1
+            candidate = f"{name}_{count}"
+        taken.add(candidate)
+        result.append(candidate)
+    return result
+
+
+def _plain_column(name: str) -> Callable[[Any], Any]:
+    if name in COMPUTED_BOOLEANS:
+        return lambda value: bool(value) if value in (0, 1) else _plain(value)
+    if name in _JSONS:
+        return lambda value: (
+            _plain(_read_json(value)) if isinstance(value, str) and value[:1] in ("{", "[") else _plain(value)
+        )
+    return _plain
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case _Decoded():
+            return _plain(value.value)
+        case float():
+            return value if isfinite(value) else None
+        case Decimal():
+            return _plain(float(value)) if not value.is_finite() or int(value.as_tuple().exponent) < 0 else int(value)
+        case datetime():
+            return iso(value) if value.tzinfo else value.isoformat()
+        case date():
+            return value.isoformat()
+        case dict():
+            return {key: _plain(value[key]) for key in sorted(value)}  # Postgres sorts keys, in its own way
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case bytes() | memoryview():
+            return bytes(value).hex()
+        case _:
+            return str(value)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """What a declared column held, so that nobody decodes it again."""
+
+    value: Any
+
+
+def _read_json(text: str | bytes) -> _Decoded:
+    try:
+        return _Decoded(json.loads(text))
+    except ValueError:
+        return _Decoded(text if isinstance(text, str) else text.decode(errors="replace"))
+
+
+def _read_boolean(text: bytes) -> Any:
+    return {b"0": False, b"1": True}.get(text, text.decode(errors="replace"))
+
+
+# The driver knows converters by declared type, for the whole process; only a connection that asks for it uses them.
+sqlite3.register_converter("JSON", _read_json)
+sqlite3.register_converter("BOOLEAN", _read_boolean)

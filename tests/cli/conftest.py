@@ -1,0 +1,54 @@
+"""A filled mirror, and the command line pointed at it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from service.cli.main import cli
+from service.store import migrate
+from service.store.database import Database
+from tests.cli.filled import fill
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def mirror(database_url: str) -> Iterator[Database]:
+    """On SQLite and on Postgres."""
+    database = Database(database_url)
+    migrate.upgrade(database)
+    with database.begin() as conn:
+        fill(conn)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def run(sqlite_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """`run("status", ...)` on a filled SQLite mirror, in an empty folder."""
+    database = Database(sqlite_url)
+    migrate.upgrade(database)
+    with database.begin() as conn:
+        fill(conn)
+    database.close()
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", sqlite_url)
+    monkeypatch.chdir(tmp_path)
+    return lambda *args: CliRunner().invoke(cli, args)
+
+
+@pytest.fixture
+def run_json(run: Run) -> Callable[..., Any]:
+    """The one document on standard output."""
+
+    def run_json(*args: str) -> Any:
+        result = run(*args, "--format", "json")
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return run_json

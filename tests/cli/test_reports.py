@@ -1,0 +1,94 @@
+"""The SELECTs behind the commands say the same on SQLite and on Postgres."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from service.cli.status import gather
+from service.store import cursors, reports
+from service.store.database import Database
+from tests.cli.filled import NOW
+
+
+def test_people_by_status(mirror: Database) -> None:
+    with mirror.begin(write=False) as conn:
+        assert reports.people(conn) == {
+            "linked": 1, "onvoard_only": 0, "digital_onboarding_only": 0, "conflict": 3, "suppressed": 1, "erased": 0
+        }  # fmt: skip
+
+
+def test_lag_is_the_age_of_what_a_cursor_has_reached(mirror: Database) -> None:
+    with mirror.begin(write=False) as conn:
+        lags = {row["stream"]: row["lag_seconds"] for row in reports.cursors(conn, NOW)}
+    assert lags == {"contacts": 3600, "page": 30}
+
+
+def test_the_last_run_of_each_kind(mirror: Database) -> None:
+    with mirror.begin(write=False) as conn:
+        runs = reports.last_runs(conn)
+    assert [(run["kind"], run["outcome"]) for run in runs] == [
+        ("backfill", "ok"), ("import", "failed"), ("sync", "failed")
+    ]  # fmt: skip
+    assert runs[0]["counts"] == {"pushed": 1}
+    assert runs[0]["started_at"] == NOW - timedelta(hours=4)
+
+
+def test_outbox_counts_name_both_platforms(mirror: Database) -> None:
+    with mirror.begin(write=False) as conn:
+        assert reports.outbox_counts(conn) == {"onvoard": {"dead": 1, "done": 1}, "digital_onboarding": {"pending": 2}}
+
+
+def test_leases_that_ran_out_do_not_run(mirror: Database) -> None:
+    with mirror.begin(write=False) as conn:
+        running = {row["name"]: row["running"] for row in reports.leases(conn, NOW)}
+    assert running == {"contacts": True, "reviews": False}
+
+
+def test_who_is_meant(mirror: Database) -> None:
+    expected = {
+        "ann@example.com": [1], " ANN@example.com ": [1], "a-1": [1], "do-1": [1], "ov-1": [1],
+        "ov-2": [2], "do-2": [2], "s-2": [2], "bob@example.com": [3, 4, 5], "do-9": [None], "new@EXAMPLE.com": [None],
+        "nobody@example.com": [], "": [], "%": [],
+    }  # fmt: skip
+    with mirror.begin(write=False) as conn:
+        found = {who: [match["person_id"] for match in reports.find(conn, who)] for who in expected}
+    assert found == expected
+
+
+def test_conflicts_and_outbox_have_the_columns_of_the_contract(mirror: Database) -> None:
+    with mirror.begin(write=False) as conn:
+        open_, all_ = reports.conflicts(conn), reports.conflicts(conn, everything=True)
+        waiting, outbox = reports.outbox(conn), reports.outbox(conn, everything=True)
+    assert [row["status"] for row in open_] == ["open"]
+    assert len(all_) == 2
+    assert tuple(all_[0]) == reports.CONFLICT_COLUMNS
+    assert [row["status"] for row in waiting] == ["pending", "dead", "pending"]
+    assert len(outbox) == 4
+    assert tuple(outbox[0]) == reports.OUTBOX_COLUMNS
+    assert outbox[0]["payload"] == {"unique_id": "a-1", "flag": True}
+    assert outbox[0]["created_at"] == NOW
+
+
+def test_why_it_is_not_in_sync(mirror: Database) -> None:
+    with mirror.begin(write=False) as conn:
+        report = gather(conn, NOW)
+    assert list(report) == [
+        "in_sync", "reasons", "people", "cursors", "runs", "outbox", "dead_letters", "conflicts", "holds", "jobs"
+    ]  # fmt: skip
+    assert report["in_sync"] is False
+    assert (report["dead_letters"], report["conflicts"]) == (1, 1)
+    told = "\n".join(report["reasons"])
+    expected = (
+        "the last sync ended as failed (run 3)", "OnVoard are held: 60 of 100", "2 pushes to Digital Onboarding wait",
+        "1 dead letter", "1 open conflict", "1 contact of Digital Onboarding changed",
+    )  # fmt: skip
+    assert [what for what in expected if what not in told] == []
+    assert "import" not in told  # a sync has gone through since
+
+
+def test_an_old_failure_is_forgotten_after_a_good_sync(mirror: Database) -> None:
+    with mirror.begin() as conn:
+        begun = cursors.start_run(conn, "sync", NOW)
+        assert any(f"the last sync has not finished (run {begun})" in reason for reason in gather(conn, NOW)["reasons"])
+        cursors.finish_run(conn, begun, "ok", {}, NOW)
+        assert not any("run" in reason for reason in gather(conn, NOW)["reasons"])

@@ -1,0 +1,251 @@
+"""Up and down on filled databases, equality with the declared schema, what a database of another version is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Boolean, Column, Connection, Float, Integer, func, insert, inspect, select, text
+from sqlalchemy.engine.interfaces import ReflectedIndex
+
+from service.errors import BridgeError, DatabaseError, NewerDatabase, NotMigrated, UsageError
+from service.store import migrate, views
+from service.store.database import Database
+from service.store.tables import metadata
+from service.store.types import Json, UtcDateTime
+
+ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    db = Database(database_url)
+    yield db
+    db.close()
+
+
+def value(column: Column[object]) -> object:
+    if isinstance(column.type, UtcDateTime):
+        return NOW
+    if isinstance(column.type, type(Json)):
+        return {"a": [1, "ü"]}
+    if isinstance(column.type, Boolean):
+        return True
+    return 1 if isinstance(column.type, Integer | Float) else "x"
+
+
+def fill(conn: Connection) -> None:
+    """A row in every table, a value in every column."""
+    for table in metadata.sorted_tables:
+        conn.execute(insert(table), {column.name: value(column) for column in table.c})
+
+
+def counts(conn: Connection) -> set[int | None]:
+    return {conn.execute(select(func.count()).select_from(table)).scalar() for table in metadata.sorted_tables}
+
+
+def view_texts(conn: Connection) -> dict[str, str]:
+    """As the database keeps them."""
+    if conn.dialect.name == "sqlite":
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'view'"
+    else:
+        query = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'"
+    return {row[0]: row[1].strip() for row in conn.exec_driver_sql(query)}
+
+
+def test_up_down_and_up_again_on_a_filled_database(db: Database) -> None:
+    assert migrate.upgrade(db) == migrate.head() == migrate.current(db)
+    with db.begin() as conn:
+        fill(conn)
+        assert counts(conn) == {1}
+    assert migrate.downgrade(db, "base") is None
+    with db.begin() as conn:
+        assert inspect(conn).get_table_names() == ["alembic_version"]
+        assert view_texts(conn) == {}
+    assert migrate.upgrade(db) == migrate.head()
+    with db.begin() as conn:
+        fill(conn)
+        assert counts(conn) == {1}
+
+
+def test_going_on_from_the_first_revision_loses_nothing(db: Database) -> None:
+    """With one revision this is short; with the next it is what makes sure that it is reversible."""
+    migrate.upgrade(db)
+    with db.begin() as conn:
+        fill(conn)
+    migrate.downgrade(db, "0001_mirror")
+    migrate.upgrade(db)
+    with db.begin() as conn:
+        assert counts(conn) == {1}
+
+
+def test_the_migrations_make_what_is_declared(db: Database) -> None:
+    """`alembic check`, and what that does not look at: views, defaults, partial indexes, names of constraints."""
+    migrate.upgrade(db)
+    with db.begin() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        migrated = fingerprint(conn)
+    migrate.downgrade(db, "base")
+    with db.begin() as conn:
+        metadata.create_all(conn)
+        views.create(conn)
+        assert fingerprint(conn) == migrated
+
+
+def fingerprint(conn: Connection) -> object:
+    """All that the database itself says about the schema, but for alembic's own table."""
+    seen = inspect(conn)
+    tables = {name: [{**column, "type": repr(column["type"])} for column in seen.get_columns(name)]
+              for name in seen.get_table_names() if name != "alembic_version"}  # fmt: skip
+    rules = {
+        name: (
+            seen.get_pk_constraint(name),
+            sorted(seen.get_unique_constraints(name), key=str),
+            sorted(seen.get_foreign_keys(name), key=str),
+            sorted(
+                (index["name"], index["column_names"], index["unique"], where(index))
+                for index in seen.get_indexes(name)
+            ),
+        )
+        for name in tables
+    }
+    return tables, rules, view_texts(conn)
+
+
+def where(index: ReflectedIndex) -> list[str]:
+    return [str(option) for name, option in index.get("dialect_options", {}).items() if name.endswith("_where")]
+
+
+def test_the_views_are_the_declared_ones(db: Database) -> None:
+    migrate.upgrade(db)
+    with db.begin() as conn:
+        migrated = view_texts(conn)
+        views.drop(conn)
+        assert view_texts(conn) == {}
+        views.create(conn)
+        assert view_texts(conn) == migrated
+        assert set(migrated) == set(views.VIEWS)
+
+
+def test_two_upgrades_at_once(database_url: str) -> None:
+    code = "import sys; from service.store import database, migrate; migrate.upgrade(database.Database(sys.argv[1]))"
+    started = [subprocess.Popen([sys.executable, "-c", code, database_url], cwd=ROOT) for _ in range(3)]
+    assert [process.wait(timeout=60) for process in started] == [0, 0, 0]
+    db = Database(database_url)
+    assert migrate.current(db) == migrate.head()
+    db.close()
+
+
+def test_a_second_upgrade_waits_for_the_first(database_url: str) -> None:
+    first, second = Database(database_url), Database(database_url)
+    done = threading.Event()
+    thread = threading.Thread(target=lambda: (migrate.upgrade(second), done.set()))
+    with first.migrating():
+        thread.start()
+        assert not done.wait(0.3)
+    thread.join()
+    assert migrate.current(first) == migrate.head()
+    first.close()
+    second.close()
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(db: Database) -> None:
+    with db.begin() as conn:
+        conn.execute(text("CREATE TABLE facts (key TEXT)"))
+    with pytest.raises(DatabaseError, match="facts"):
+        migrate.upgrade(db)
+    with db.begin() as conn:
+        assert inspect(conn).get_table_names() == ["facts"]
+
+
+def test_dropping_a_parent_in_a_migration_does_not_cascade(sqlite_url: str) -> None:
+    db = Database(sqlite_url)
+    migrate.upgrade(db)
+    with db.begin() as conn:
+        fill(conn)
+    with db.migrating() as conn:
+        views.drop(conn)
+        conn.execute(text("CREATE TABLE rebuilt AS SELECT * FROM persons"))
+        conn.execute(text("DROP TABLE persons"))
+        conn.execute(text("ALTER TABLE rebuilt RENAME TO persons"))
+        conn.execute(text("CREATE UNIQUE INDEX again ON persons (id)"))
+        views.create(conn)
+    with pytest.raises(DatabaseError, match="foreign key"), db.migrating() as conn:
+        conn.execute(text("DELETE FROM persons"))
+    with db.begin() as conn:
+        assert counts(conn) == {1}
+        assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
+    db.close()
+
+
+def test_nothing_is_printed(db: Database) -> None:
+    with redirect_stdout(StringIO()) as printed:
+        migrate.upgrade(db)
+        migrate.downgrade(db)
+        migrate.current(db)
+    assert printed.getvalue() == ""
+
+
+def test_an_unmigrated_database_says_which_command_to_run(db: Database) -> None:
+    with pytest.raises(NotMigrated, match="contact-bridge db upgrade") as caught:
+        migrate.require_current(db)
+    assert caught.value.exit_code == 2
+    assert db.file is None or not db.file.exists()
+
+
+def test_only_sqlite_is_created_and_only_when_empty(sqlite_url: str, postgres_database: str) -> None:
+    sqlite, postgres = Database(sqlite_url), Database(postgres_database)
+    with pytest.raises(NotMigrated):
+        migrate.require_current(postgres, create=True)
+    with sqlite.begin() as conn:
+        conn.execute(text("CREATE TABLE mine (id INTEGER)"))
+    with pytest.raises(NotMigrated):
+        migrate.require_current(sqlite, create=True)
+    with sqlite.begin() as conn:
+        conn.execute(text("DROP TABLE mine"))
+    migrate.require_current(sqlite, create=True)
+    assert migrate.current(sqlite) == migrate.head()
+    sqlite.close()
+    postgres.close()
+
+
+def test_an_empty_file_counts_as_none(sqlite_url: str, tmp_path: Path) -> None:
+    (tmp_path / "mirror.db").touch()
+    db = Database(sqlite_url)
+    migrate.require_current(db, create=True)
+    migrate.require_current(db)
+    db.close()
+
+
+def test_a_newer_database_is_left_alone(db: Database) -> None:
+    migrate.upgrade(db)
+    with db.begin() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999_future'"))
+    for attempt in (migrate.require_current, migrate.upgrade, migrate.downgrade):
+        with pytest.raises(NewerDatabase, match=r"9999_future.*upgrade contact-bridge"):
+            attempt(db)
+
+
+def test_wrong_revisions(db: Database) -> None:
+    with pytest.raises(UsageError, match="nothing to downgrade"):
+        migrate.downgrade(db)
+    with pytest.raises(BridgeError, match="nosuch"):
+        migrate.upgrade(db, "nosuch")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_the_sql_can_be_had_without_a_database(dialect: str) -> None:
+    script = migrate.script(dialect)
+    assert "CREATE VIEW people" in script
+    assert script.count("CREATE TABLE") == len(metadata.tables) + 1
