@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-
-from sqlalchemy import Connection
 
 from service.core.guard import Limits
 from service.core.mapping import FieldMap
@@ -23,14 +20,14 @@ from service.errors import SuspiciouslyEmpty
 from service.extract.digital_onboarding import DigitalReader
 from service.extract.importer import Imported, import_export
 from service.extract.onvoard import OnvoardReader
-from service.extract.progress import Progress, Silent
 from service.load.drain import Drain
 from service.load.settle import Settler
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
+from service.progress import Progress, Silent
 from service.settings import Settings
 from service.store import cursors, ledger, mirror, outbox, people
-from service.store.database import Database
+from service.store.database import Connection, Database
 
 PASSES = 20
 """A creation is followed by what fills it, and that by nothing: three passes. More is a defect, and it ends."""
@@ -55,7 +52,6 @@ class Bridge:
     digital: DigitalOnboarding
     mapping: FieldMap
     now: Callable[[], datetime] = local_now
-    fresh_id: Callable[[], str] = lambda: str(uuid.uuid4())
 
 
 @dataclass(slots=True)
@@ -158,7 +154,6 @@ class Cycle:
             brake=brake_on,
             activities_since=settings.activities.since or first_sync,
             link_property=mirror.LINK_PROPERTY in mirror.property_type_keys(conn),
-            fresh_id=self.bridge.fresh_id,
         )
 
     async def decide(self, *, brake_on: bool = True) -> None:

@@ -167,7 +167,8 @@ def people() -> None:
         sa.Column("unique_id", sa.Text, unique=True), sa.Column("matched_by", sa.Text),
         sa.Column("linked_at", UtcDateTime), sa.Column("state", sa.Text, nullable=False, server_default="active"),
         sa.Column("conflict_id", Id, index=True), sa.Column("former_onvoard_contact_id", sa.Text, index=True),
-        sa.Column("created_at", UtcDateTime)
+        sa.Column("created_at", UtcDateTime),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "bases", person(), *columns(Json, "onvoard", "digital_onboarding", nullable=False),
@@ -182,7 +183,8 @@ def people() -> None:
         "conflicts", serial(), sa.Column("person_id", Id, index=True), sa.Column("kind", sa.Text, nullable=False),
         sa.Column("field", sa.Text), sa.Column("status", sa.Text, nullable=False, index=True),
         *columns(sa.Text, "reason", "onvoard_value", "digital_onboarding_value", "kept"),
-        *columns(UtcDateTime, "created_at", "resolved_at"), sa.Column("resolved_by", sa.Text), sa.Column("run_id", Id)
+        *columns(UtcDateTime, "created_at", "resolved_at"), sa.Column("resolved_by", sa.Text), sa.Column("run_id", Id),
+        sqlite_autoincrement=True,
     )
 
 
@@ -195,7 +197,8 @@ def work() -> None:
         *columns(UtcDateTime, "created_at", "updated_at"), sa.Column("run_id", Id, index=True),
         sa.Column("lane", sa.Integer, nullable=False), sa.Column("target", sa.Text),
         *columns(Json, "details", "basis"), sa.Column("fingerprint", sa.Text, index=True),
-        sa.Column("sync_id", sa.Text, unique=True)
+        sa.Column("sync_id", sa.Text, unique=True),
+        sqlite_autoincrement=True,
     )
     partial_index("ix_outbox_dead", "outbox", ["person_id"], "status = 'dead'")
     partial_index(
@@ -210,7 +213,8 @@ def work() -> None:
     op.create_table(
         "changes", serial(), *columns(Id, "run_id", "person_id", index=True),
         sa.Column("platform", sa.Text, nullable=False), *columns(sa.Text, "field", "old_value", "new_value", "rule"),
-        sa.Column("at", UtcDateTime), sa.Column("outbox_id", Id)
+        sa.Column("at", UtcDateTime), sa.Column("outbox_id", Id),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "cursors", key("stream"), sa.Column("value", sa.Text), sa.Column("updated_at", UtcDateTime)
@@ -218,11 +222,13 @@ def work() -> None:
     op.create_table(
         "windows", serial(), sa.Column("stream", sa.Text, nullable=False),
         *columns(UtcDateTime, "lower", "upper", "reached", nullable=False), flag("done"),
-        sa.UniqueConstraint("stream", "upper")
+        sa.UniqueConstraint("stream", "upper"),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "runs", serial(), sa.Column("kind", sa.Text, nullable=False),
-        *columns(UtcDateTime, "started_at", "finished_at"), sa.Column("outcome", sa.Text), sa.Column("counts", Json)
+        *columns(UtcDateTime, "started_at", "finished_at"), sa.Column("outcome", sa.Text), sa.Column("counts", Json),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "webhook_events", key("id"), sa.Column("platform", sa.Text, nullable=False), sa.Column("type", sa.Text),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from service.extract.progress import Progress
+    from service.progress import Progress
 
 
 class _Bars:
@@ -30,7 +30,7 @@ class _Bars:
 @contextmanager
 def progress() -> Iterator[Progress]:
     if not sys.stderr.isatty():
-        from service.extract.progress import Silent
+        from service.progress import Silent
 
         yield Silent()
         return

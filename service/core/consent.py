@@ -28,7 +28,8 @@ def check_payload(platform: Platform, body: Mapping[str, Any]) -> None:
 
 def onvoard_opted_out(contact: Mapping[str, Any]) -> bool:
     """Unsubscribed, marked as spam or hard bounced: each is an e-mail opt-out (contract section 4)."""
-    return any(contact.get(flag) is True for flag in ("email_unsubscribed", "email_marked_as_spam", "email_hard_bounced"))
+    flags = ("email_unsubscribed", "email_marked_as_spam", "email_hard_bounced")
+    return any(contact.get(flag) is True for flag in flags)
 
 
 def decide(pair: Pair) -> tuple[tuple[OptOut, ...], tuple[OptIn, ...], dict[Platform, bool]]:

@@ -90,9 +90,7 @@ class _Field:
 
     def _first_link(self) -> None:
         empty = [side for side in Platform if not self.keys[side]]
-        if self.keys[_OV] == self.keys[_DO]:
-            self._settle(*Platform)
-        elif self.rule.kind is Kind.EMAIL and empty:
+        if self.keys[_OV] == self.keys[_DO] or (self.rule.kind is Kind.EMAIL and empty):
             self._settle(*Platform)
         elif empty and self.rule.authority in (Authority.BOTH, empty[0].other.value):
             self._send(empty[0].other, "fills a blank")

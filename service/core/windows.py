@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -47,4 +48,4 @@ def cut(lower: datetime, upper: datetime, marks: Sequence[datetime]) -> list[tup
     """(lower, upper) spans that cover the range without a gap, newest first; `marks` are times inside it."""
     inside = sorted({whole(mark) for mark in marks if lower < whole(mark) < upper}, reverse=True)
     edges = [upper, *inside, lower]
-    return [(low, up) for up, low in zip(edges, edges[1:], strict=False)]
+    return [(low, up) for up, low in pairwise(edges)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
-
 from service.core import guard
 from service.core.records import Platform
 from service.decide.frame import Frame
 from service.store import ledger, outbox, people
+from service.store.database import Connection
 from service.store.outbox import Lane
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection
-
 from service.core.consent import FLAG, onvoard_opted_out
 from service.core.records import Platform
 from service.decide.frame import Frame
 from service.store import ledger, outbox, people
+from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 
 Row = dict[str, Any]

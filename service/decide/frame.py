@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +13,7 @@ from service.core.records import Platform
 @dataclass(frozen=True, slots=True)
 class Frame:
     """`now` stands still while a run decides (law 9). `create_on` are the platforms on which people without a
-    counterpart are created. `fresh_id` makes a unique_id that nobody has."""
+    counterpart are created."""
 
     run_id: int
     now: datetime
@@ -26,4 +25,3 @@ class Frame:
     brake: bool
     activities_since: datetime
     link_property: bool  # OnVoard knows the property; `setup` makes it
-    fresh_id: Callable[[], str]

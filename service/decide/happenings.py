@@ -9,11 +9,10 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
-
 from service.core.records import Platform
 from service.decide.frame import Frame
 from service.store import announcements, mirror, outbox
+from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 from service.store.types import iso
 

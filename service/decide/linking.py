@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
-
-from sqlalchemy import Connection
 
 from service.core.identity import (
     Ambiguous,
     Index,
-    MatchedBy,
     New,
     Same,
     Verdict,
     who_is_digital_onboarding,
     who_is_onvoard,
 )
-from service.core.mapping import CannotTake, normal_email, plausible_email
+from service.core.mapping import CannotTake, plausible_email
 from service.core.records import Native, Platform, Refusal, blank, shown
 from service.decide import consent_lane
 from service.decide.frame import Frame
 from service.store import erasure, ledger, outbox, people
+from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
 
 BATCH = 500
+_NAMESPACE = uuid.UUID("5f6f0c0e-6d0b-4f4e-8a51-7d1c5a0b9e42")
 AMBIGUOUS = "ambiguous_identity"
 
 Row = dict[str, Any]
@@ -113,7 +113,7 @@ class _Batch:
             return
         if email in self.erased or outbox.creation_open(self.conn, row["person_id"]):
             return
-        unique_id = frame.fresh_id() if self.index.digital_keyed(email) else email
+        unique_id = fresh_unique_id(row["id"]) if self.index.digital_keyed(email) else email
         why = "no counterpart" if unique_id == email else "no counterpart; its address is somebody else's unique_id"
         payload = {"unique_id": unique_id, "email": row["email"].strip()}
         outbox.stage(
@@ -167,7 +167,7 @@ def _details(frame: Frame, values: dict[str, Native]) -> list[dict[str, Any]]:
     return [{"field": field, "old": None, "new": value, "why": "no counterpart"} for field, value in named.items()]
 
 
-def first_match(row: Row, contact_email: str | None) -> MatchedBy:
-    """By what a contact that was there all along turned out to be the same person."""
-    same = normal_email(row["email"]) == normal_email(contact_email)
-    return MatchedBy.EMAIL if same else MatchedBy.UNIQUE_ID
+def fresh_unique_id(contact_id: str) -> str:
+    """A unique_id that nobody has. It follows from the OnVoard contact, so that an attempt whose answer was lost is
+    repeated under the same one."""
+    return str(uuid.uuid5(_NAMESPACE, contact_id))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
-
 from service.core import consent
 from service.core.identity import Index
 from service.core.mapping import normal_email
@@ -15,6 +13,7 @@ from service.core.records import Decision, Native, Pair, Platform, Push, Snapsho
 from service.decide import consent_lane, happenings
 from service.decide.frame import Frame
 from service.store import cursors, ledger, outbox, people
+from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
 
@@ -167,6 +166,7 @@ class _Person:
                 "old": shown(push.old),
                 "new": shown(push.value),
                 "why": push.rule,
+                "before": push.old,  # as the platform has it: what an undo restores
             }
             for push in pushes
         ]

@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-
-from sqlalchemy import Connection
+from datetime import UTC, datetime, timedelta
 
 from service.errors import SuspiciouslyEmpty
-from service.extract.progress import Progress
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.models import Contact
 from service.platforms.digital_onboarding.wire import BatchAnswer
+from service.progress import Progress
 from service.store import absorb, mirror
 from service.store import tables as t
-from service.store.database import Database
+from service.store.database import Connection, Database
 
 LISTED = 100
 """Contacts a page of the undocumented list."""
@@ -100,11 +98,10 @@ class DigitalReader:
     async def list_all(self) -> int:
         """The undocumented list, for those whose token may call it (`digital_onboarding.refresh = "list"`)."""
         read = 0
+        far = datetime.max.replace(tzinfo=UTC)  # reading moves no time: each one is a user's
         while True:
             listing = await self.client.list_contacts(limit=LISTED, offset=read)
             found = [c for c in listing.items if c.unique_id]
-            # Reading moves no time: each one is a user's.
-            far = datetime.max.replace(tzinfo=listing.server_time.tzinfo)
             await self.db.run(lambda conn, found=found: self._absorb(conn, found, "refresh", far))  # type: ignore[misc]
             read += len(listing.items) + len(listing.refused)
             self.progress.advance("digital_onboarding contacts", len(found))

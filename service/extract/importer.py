@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
-
 from service.core.mapping import normal_email
 from service.extract import export_csv
 from service.extract.export_csv import BadRow, Contact
-from service.extract.progress import Progress
+from service.progress import Progress
 from service.store import absorb, mirror
-from service.store.database import Database
+from service.store.database import Connection, Database
 from service.store.mirror import Row
 from service.store.types import iso
 

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table
-
 from service.core import windows
 from service.core.windows import EPOCH, PAGE, SECOND, Position
 from service.errors import NotFound, SuspiciouslyEmpty
-from service.extract.progress import Progress
 from service.platforms.onvoard.client import OnVoard
 from service.platforms.onvoard.wire import Page, is_last
+from service.progress import Progress
 from service.store import absorb, cursors, mirror
 from service.store import tables as t
-from service.store.database import Database
+from service.store.database import Connection, Database
+from service.store.tables import Table
 
 # Records become visible a little after the time that they bear.
 OVERLAP = timedelta(seconds=60)

@@ -1,4 +1,5 @@
-"""The outbox, said to the platforms: lane after lane, each push on record before it leaves and settled when answered."""
+"""The outbox, said to the platforms: lane after lane, each push on record before it leaves and settled
+when answered."""
 
 from __future__ import annotations
 
@@ -7,18 +8,16 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
-
 from service.core.consent import check_payload
 from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.errors import NotFound, PlatformError, RuleBroken, Verdict
-from service.extract.progress import Progress
 from service.load.settle import Settler
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
+from service.progress import Progress
 from service.store import outbox
-from service.store.database import Database
+from service.store.database import Connection, Database
 from service.store.outbox import Lane, Operation
 
 Row = dict[str, Any]
@@ -170,7 +169,7 @@ class Drain:
             await self._send_batch([row])
 
     async def look_for(self, rows: Sequence[Row]) -> None:
-        """Activities of unknown outcome: done if OnVoard has one with their `sync_id`, else to be sent again (law 5)."""
+        """Activities of unknown outcome: done if OnVoard has one with their `sync_id`, else sent again (law 5)."""
         for row in rows:
             found = await self._find_activity(row["payload"])
 

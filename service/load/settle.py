@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
-
 from service.core import consent
 from service.core.identity import MatchedBy
 from service.core.mapping import FieldMap, normal_email
 from service.core.records import Bases, Native, Platform, shown
 from service.store import absorb, erasure, ledger, mirror, outbox, people
 from service.store import tables as t
+from service.store.database import Connection
 from service.store.outbox import Lane
 
 Row = dict[str, Any]

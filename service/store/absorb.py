@@ -1,4 +1,4 @@
-"""How an answer enters the mirror: merged with what is known, dated by what we did not cause, and never of the erased."""
+"""How an answer enters the mirror: merged with what is known, dated by what we did not cause, never of the erased."""
 
 from __future__ import annotations
 

@@ -99,6 +99,13 @@ def claim_account(conn: Connection, platform: str, base_url: str, fingerprint: s
         )
 
 
+def account(conn: Connection, platform: str) -> tuple[str, str] | None:
+    """(base URL, fingerprint) of the account that this mirror belongs to; None while it belongs to none."""
+    query = select(t.accounts.c.base_url, t.accounts.c.fingerprint).where(t.accounts.c.platform == platform)
+    row = conn.execute(query).first()
+    return (row[0], row[1]) if row else None
+
+
 def backlog(conn: Connection, stream: str) -> list[dict[str, Any]]:
     """The windows of a backfill that are not finished."""
     query = select(t.windows).where(t.windows.c.stream == stream, ~t.windows.c.done).order_by(t.windows.c.upper.desc())

@@ -1,4 +1,4 @@
-"""A suppressed person leaves the mirror; what stays is a tombstone by which nobody brings them back (contract section 4).
+"""A suppressed person leaves the mirror; a tombstone stays, by which nobody brings them back (contract section 4).
 
 The tombstone holds platform ids and keyed hashes. The only personal data that may outlive it for a moment is the
 `unique_id` in an opt-out that Digital Onboarding has not confirmed yet; `wipe_opt_out` takes that away.
@@ -115,7 +115,7 @@ def _write_stone(
 
 
 def opt_out(conn: Connection, person_id: int, partner: dict[str, Any], run_id: int, now: datetime) -> None:
-    """Out of e-mail and SMS on Digital Onboarding, unless it says so already. `partner`: unique_id and the two flags."""
+    """Out of e-mail and SMS on Digital Onboarding, unless it says so already. `partner`: unique_id, both flags."""
     if all(partner.get(flag) is True for flag in OPT_OUTS):
         return
     outbox.stage(

@@ -130,6 +130,16 @@ def thaw(conn: Connection, conflict_id: int, now: datetime, by: str, kept: str |
 
 
 def record_losses(conn: Connection, person_id: int, losses: Sequence[Loss], run_id: int, now: datetime) -> None:
+    """A value that lost is kept; the same one, decided once more because its push did not leave, is kept once."""
+    c = t.conflicts.c
+    known = {
+        (row.field, row.onvoard_value, row.digital_onboarding_value, row.kept)
+        for row in conn.execute(
+            select(c.field, c.onvoard_value, c.digital_onboarding_value, c.kept).where(
+                c.person_id == person_id, c.kind == "both_changed"
+            )
+        )
+    } if losses else set()
     rows = [
         {
             "person_id": person_id, "kind": "both_changed", "field": loss.field, "status": "resolved",
@@ -138,6 +148,7 @@ def record_losses(conn: Connection, person_id: int, losses: Sequence[Loss], run_
             "created_at": now, "resolved_at": now, "resolved_by": "rule", "run_id": run_id,
         }
         for loss in losses
+        if (loss.field, shown(loss.onvoard), shown(loss.digital_onboarding), loss.kept.value) not in known
     ]  # fmt: skip
     if rows:
         conn.execute(t.conflicts.insert(), rows)
@@ -197,3 +208,9 @@ def frozen_together(conn: Connection, contact_ids: Sequence[str], unique_ids: Se
             select(p.id).where(or_(p.onvoard_contact_id.in_(contact_ids), p.unique_id.in_(unique_ids)))
         ).scalars()
     )
+
+
+def written(conn: Connection, outbox_id: int) -> dict[str, str | None]:
+    """What a push left behind, by field as the platform names it."""
+    c = t.changes.c
+    return dict(conn.execute(select(c.field, c.new_value).where(c.outbox_id == outbox_id)).tuples().all())

@@ -173,9 +173,39 @@ def release(conn: Connection, run_id: int, platform: Platform, *, lane: Lane | N
     conn.execute(update(_O).where(*where).values(status="pending"))
 
 
-def of_run(conn: Connection, run_id: int, statuses: Sequence[str]) -> list[Row]:
-    query = select(_O).where(_O.c.run_id == run_id, _O.c.status.in_(statuses)).order_by(_O.c.lane, _O.c.id)
+def to_be_said(conn: Connection) -> list[Row]:
+    """All that waits or is held, with the person's e-mail and contacts, in the order in which it would leave."""
+    p, ov, do = t.persons, t.onvoard_contacts, t.digital_onboarding_contacts
+    source = (
+        _O.outerjoin(p, p.c.id == _O.c.person_id)
+        .outerjoin(ov, ov.c.id == p.c.onvoard_contact_id)
+        .outerjoin(do, do.c.unique_id == p.c.unique_id)
+    )
+    query = (
+        select(
+            _O,
+            func.coalesce(ov.c.email, do.c.email).label("email"),
+            p.c.onvoard_contact_id,
+            p.c.unique_id,
+            ov.c.raw.label("onvoard_raw"),
+        )
+        .select_from(source)
+        .where(_O.c.status.in_(["pending", "held"]))
+        .order_by(_O.c.lane, _O.c.id)
+    )
     return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def done_in(conn: Connection, run_id: int) -> list[Row]:
+    query = select(_O).where(_O.c.run_id == run_id, _O.c.status == "done").order_by(_O.c.id)
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def take_back(conn: Connection, ids: Sequence[int]) -> None:
+    """These are not to leave now: their people are decided anew another time."""
+    theirs = _O.c.id.in_(ids)
+    people.touch(conn, set(conn.execute(select(_O.c.person_id).where(theirs)).scalars()) - {None})
+    conn.execute(delete(_O).where(theirs, _O.c.attempts == 0, _O.c.sync_id.is_(None)))
 
 
 def new_dead(conn: Connection, since: datetime) -> int:

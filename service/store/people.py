@@ -256,6 +256,10 @@ def person_by_id(conn: Connection, person_id: int) -> Any:
     return conn.execute(select(_P).where(_P.c.id == person_id)).one_or_none()
 
 
+def persons_by_id(conn: Connection, person_ids: Iterable[int]) -> list[Any]:
+    return list(conn.execute(select(_P).where(_P.c.id.in_(list(person_ids)))).all())
+
+
 def with_address(conn: Connection, email: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """All living contacts of both platforms with this normalised address."""
     onvoard = (

@@ -35,7 +35,7 @@ _HINT = "one SELECT; the columns are in the documentation of the mirror"
 # SQLite can no longer tell that a computed value is JSON: there it goes by the column's name.
 _JSONS = {column.name for table in metadata.tables.values() for column in table.c if isinstance(column.type, JSON)}
 
-_READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+_READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 _LOOKING = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
 # 25001: `transaction_read_only` set back; 25006: a write.
 _POSTGRES_REFUSALS = {"25001", "25006"}
@@ -91,9 +91,13 @@ def _open_sqlite(uri: str) -> sqlite3.Connection:
 
 
 def _only_reading(action: int, name: str | None, argument: str | None, _db: str | None, _by: str | None) -> int:
-    looking = action == sqlite3.SQLITE_PRAGMA and name is not None and name.lower() in _LOOKING
-    loading = action == sqlite3.SQLITE_FUNCTION and argument is not None and argument.lower() == "load_extension"
-    return sqlite3.SQLITE_OK if (action in _READING or looking) and not loading else sqlite3.SQLITE_DENY
+    allowed = {
+        # So SQLite asks about a table-valued function like json_each; a real update is not reading and fails by itself.
+        sqlite3.SQLITE_UPDATE: name == "sqlite_master",
+        sqlite3.SQLITE_PRAGMA: (name or "").lower() in _LOOKING,
+        sqlite3.SQLITE_FUNCTION: argument != "load_extension",
+    }
+    return sqlite3.SQLITE_OK if allowed.get(action, action in _READING) else sqlite3.SQLITE_DENY
 
 
 def _sqlite_complaint(failure: Exception) -> str | None:
@@ -101,6 +105,8 @@ def _sqlite_complaint(failure: Exception) -> str | None:
     code = getattr(failure, "sqlite_errorcode", None)
     if code is None:
         return str(failure)  # the driver's own: two statements, a null character
+    if "not authorized" in str(failure):  # the code of which differs
+        return _READ_ONLY
     told = {
         sqlite3.SQLITE_ERROR: str(failure),
         sqlite3.SQLITE_AUTH: _READ_ONLY,
@@ -114,7 +120,7 @@ def _sqlite_complaint(failure: Exception) -> str | None:
 def _ask_postgres(db: Database, sql: str, seconds: float) -> tuple[list[str], list[tuple[Any, ...]]]:
     with db.translated(), db.engine.connect() as pooled:
         pooled.detach()  # what a query does to its session ends with it
-        connection: psycopg.Connection[Any] = pooled.connection.driver_connection  # type: ignore[assignment]
+        connection: psycopg.Connection[Any] = pooled.connection.dbapi_connection  # type: ignore[assignment]
         connection.rollback()
         connection.read_only = True
         try:

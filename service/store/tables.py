@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, text
+from sqlalchemy import Table as Table
 
 from service.store.types import Id, Json, UtcDateTime
 
@@ -300,6 +301,7 @@ persons = Table(
     Column("conflict_id", Id, index=True),  # the open conflict that freezes this person
     Column("former_onvoard_contact_id", Text, index=True),  # deleted there: nobody is created for it again
     Column("created_at", UtcDateTime),
+    sqlite_autoincrement=True,
 )
 
 bases = Table(
@@ -339,6 +341,7 @@ conflicts = Table(
     Column("resolved_at", UtcDateTime),
     Column("resolved_by", Text),
     Column("run_id", Id),
+    sqlite_autoincrement=True,
 )
 
 outbox = Table(
@@ -373,6 +376,7 @@ outbox = Table(
     Index(
         "ix_outbox_dead", "person_id", sqlite_where=text("status = 'dead'"), postgresql_where=text("status = 'dead'")
     ),
+    sqlite_autoincrement=True,
 )
 
 holds = Table(
@@ -399,6 +403,7 @@ changes = Table(
     Column("rule", Text),
     Column("at", UtcDateTime),
     Column("outbox_id", Id),
+    sqlite_autoincrement=True,
 )
 
 cursors = Table(
@@ -419,6 +424,7 @@ windows = Table(
     Column("reached", UtcDateTime, nullable=False),  # everything newer is in the mirror
     _flag("done"),
     UniqueConstraint("stream", "upper"),
+    sqlite_autoincrement=True,
 )
 
 runs = Table(
@@ -430,6 +436,7 @@ runs = Table(
     Column("finished_at", UtcDateTime),
     Column("outcome", Text),
     Column("counts", Json),
+    sqlite_autoincrement=True,
 )
 
 webhook_events = Table(

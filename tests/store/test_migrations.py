@@ -140,8 +140,8 @@ def test_the_views_are_the_declared_ones(db: Database) -> None:
 
 def test_two_upgrades_at_once(database_url: str) -> None:
     code = "import sys; from service.store import database, migrate; migrate.upgrade(database.Database(sys.argv[1]))"
-    started = [subprocess.Popen([sys.executable, "-c", code, database_url], cwd=ROOT) for _ in range(3)]
-    assert [process.wait(timeout=60) for process in started] == [0, 0, 0]
+    started = [subprocess.Popen([sys.executable, "-c", code, database_url], cwd=ROOT) for _ in range(2)]
+    assert [process.wait(timeout=60) for process in started] == [0, 0]
     db = Database(database_url)
     assert migrate.current(db) == migrate.head()
     db.close()
