@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -14,6 +15,7 @@ from typing import Any
 from service.core.guard import Limits
 from service.core.mapping import FieldMap
 from service.core.records import Platform
+from service.core.windows import EPOCH
 from service.decide import brake, consent_lane, happenings, linking, merging
 from service.decide.frame import Frame
 from service.errors import SuspiciouslyEmpty
@@ -24,7 +26,7 @@ from service.load.drain import Drain
 from service.load.settle import Settler
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
-from service.progress import Progress, Silent
+from service.progress import Progress, Silent, Stopped
 from service.settings import Settings
 from service.store import cursors, ledger, mirror, outbox, people
 from service.store.database import Connection, Database
@@ -125,14 +127,24 @@ class Cycle:
             return
         now = self.bridge.now()
         before = now if full else now - settings.schedule.refresh_within
-        if mode == "list":
-            asked = await self.digital.list_all()
-        else:
-            asked = await self.digital.probe_due(before)
-            unknown = await self.bridge.db.run(people.named_but_unknown)
-            unknown += [unique_id for unique_id in self.onvoard.revived if unique_id not in unknown]
-            for start in range(0, len(unknown), self.digital.batch_size):
-                asked += await self.digital.probe(unknown[start : start + self.digital.batch_size])
+        asked = await (self.digital.list_all() if mode == "list" else self.digital.probe_due(before))
+        self.report.pulled["digital_onboarding_contacts"] += asked
+        await self.ask_about_strangers()
+
+    async def ask_about_strangers(self) -> None:
+        """Those of whom Digital Onboarding itself never told: imported, named by OnVoard, or suppressed no longer."""
+        if self.bridge.settings.digital_onboarding.refresh != "probe":
+            return
+
+        def named(conn: Connection) -> list[str]:
+            people.adopt(conn, self.bridge.now())
+            return people.named_but_unknown(conn)
+
+        asked, revived = await self.digital.probe_due(EPOCH), self.onvoard.revived
+        unknown = list(dict.fromkeys([*await self.bridge.db.run(named), *revived]))
+        for start in range(0, len(unknown), self.digital.batch_size):
+            asked += await self.digital.probe(unknown[start : start + self.digital.batch_size])
+        revived[:] = [unique_id for unique_id in revived if unique_id not in unknown]
         self.report.pulled["digital_onboarding_contacts"] += asked
 
     def frame(self, conn: Connection, *, brake_on: bool = True) -> Frame:
@@ -246,6 +258,9 @@ async def run(
         return cycle.report
     except SuspiciouslyEmpty:
         outcome = "suspiciously empty"
+        raise
+    except (asyncio.CancelledError, Stopped):
+        outcome = "interrupted"
         raise
     finally:
         await bridge.db.run(lambda conn: cursors.finish_run(conn, run_id, outcome, cycle.report.counts(), bridge.now()))

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 from typing import Any
 
 from service.cycle import LISTINGS, Bridge, claim_accounts
@@ -18,16 +19,13 @@ from service.errors import PlatformError, Rejected, Verdict
 from service.extract.onvoard import OnvoardReader
 from service.platforms.onvoard.client import OnVoard
 from service.platforms.onvoard.enums import PropertyValueType, ResourceIconType, ResourceKind, WebhookEventType
-from service.platforms.onvoard.wire import is_last
+from service.platforms.onvoard.wire import DEFAULT_PAGE_SIZE, is_last
 from service.platforms.payload import UNSET
 from service.progress import Silent
 from service.settings import Settings
 
-PAGE = 100
-TRIES = 3
-PAUSE = 0.5
-"""Seconds before looking for what an unanswered creation may have made."""
-EVENTS = tuple(WebhookEventType)
+TRIES, PAUSE = 3, 0.5  # seconds before looking for what an unanswered creation may have made
+EVENTS, TEXT = tuple(WebhookEventType), PropertyValueType.STRING
 WEBHOOK_PATH = "/webhooks/onvoard"
 
 
@@ -40,13 +38,9 @@ class What(StrEnum):
 
 
 class State(StrEnum):
-    THERE = "already there"
-    MISSING = "missing"
-    STALE = "needs repair"
-    WRONG = "cannot be repaired"
-    LEFT_OUT = "left out"
-    CREATED = "created"
-    REPAIRED = "repaired"
+    THERE, MISSING = "already there", "missing"
+    STALE, REPAIRED = "needs repair", "repaired"
+    WRONG, LEFT_OUT, CREATED = "cannot be repaired", "left out", "created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +54,7 @@ class Part:
 
 
 Key = tuple[What, str]
-Known = dict[Key, Any]
-"""What OnVoard has, as its client's models."""
+Known = dict[Key, Any]  # what OnVoard has, as its client's models
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +83,6 @@ class CustomActivity:
 
     accessor: str
     name: str
-    helper_text: str
     icon: str
     descriptor: str
     properties: dict[str, str] = field(default_factory=dict)
@@ -98,93 +90,79 @@ class CustomActivity:
 
 LINK_KEY = "digital_onboarding_unique_id"  # OnVoard itself puts `custom_` before it
 COMMON = {"sync_id": "Sync ID", "unique_id": "Digital Onboarding unique ID"}
+# The record data is what `decide.happenings` and `store.announcements` send.
 ACTIVITIES = (
     CustomActivity(
-        happenings.CONTACT_ADDED, "Digital Onboarding: contact added", "The contact was added to Digital Onboarding.",
-        "new-person", "Known there as {{ unique_id }}",
+        happenings.CONTACT_ADDED, "Added to Digital Onboarding", "new-person", "Known there as {{ unique_id }}"
     ),
     CustomActivity(
-        happenings.JOURNEY_STARTED, "Digital Onboarding: journey started", "A journey was started for the contact.",
-        "play", "{{ journey_name }}",
+        happenings.JOURNEY_STARTED, "Digital Onboarding Journey Started", "play", "{{ journey_name }}",
         {"journey_id": "Journey ID", "template_id": "Template ID", "journey_name": "Journey"},
     ),
     CustomActivity(
-        happenings.OBJECTIVE_COMPLETED, "Digital Onboarding: objective completed", "The contact completed an objective.",
-        "tick-circle", "{{ objective_name }}", {"objective_key": "Objective key", "objective_name": "Objective"},
+        happenings.OBJECTIVE_COMPLETED, "Digital Onboarding Objective Completed", "tick-circle", "{{ objective_name }}",
+        {"objective_key": "Objective key", "objective_name": "Objective"},
     ),
     CustomActivity(
-        happenings.UNSUBSCRIBED, "Digital Onboarding: unsubscribed", "The contact opted out on Digital Onboarding.",
-        "blocked-person", "Opted out of {{ channel }}", {"channel": "Channel"},
+        happenings.UNSUBSCRIBED, "Unsubscribed on Digital Onboarding", "blocked-person", "Opted out of {{ channel }}",
+        {"channel": "Channel"},
     ),
 )  # fmt: skip
 
 
 def schema() -> list[Need]:
     """Property types, resources and activity types, each after what it rests on."""
-    return [_link_property(), *(need for activity in ACTIVITIES for need in _activity(activity))]
 
-
-def _link_property() -> Need:
     def create(client: OnVoard, _: Known) -> Awaitable[Any]:
-        return client.contact_property_types.create(
-            key=LINK_KEY,
-            label="Digital Onboarding unique ID",
-            value_type=PropertyValueType.STRING,
-            helper_text="Who this contact is on Digital Onboarding. Kept by contact-bridge.",
-        )
+        label, helper = COMMON["unique_id"], "Who this contact is on Digital Onboarding. Kept by contact-bridge."
+        return client.contact_property_types.create(key=LINK_KEY, label=label, value_type=TEXT, helper_text=helper)
 
-    return Need(What.CONTACT_PROPERTY, f"custom_{LINK_KEY}", create, wrong=_not_text)
+    link = Need(What.CONTACT_PROPERTY, f"custom_{LINK_KEY}", create, wrong=_not_text)
+    return [link, *(need for activity in ACTIVITIES for need in _needs_of(activity))]
 
 
-def _activity(activity: CustomActivity) -> list[Need]:
-    key, resource = activity.accessor.removeprefix("custom."), (What.RESOURCE, activity.accessor)
+def _needs_of(activity: CustomActivity) -> list[Need]:
+    resource = (What.RESOURCE, activity.accessor)
 
     def create_resource(client: OnVoard, _: Known) -> Awaitable[Any]:
         return client.resources.create(
-            key=key,
+            key=activity.accessor.removeprefix("custom."),
             name=activity.name,
+            helper_text="Made by contact-bridge.",
             kind=ResourceKind.ACTIVITY,
             icon_type=ResourceIconType.NATIVE,
             icon_class=activity.icon,
-            helper_text=activity.helper_text,
         )
 
     def create_type(client: OnVoard, known: Known) -> Awaitable[Any]:
-        return client.contact_activity_types.create(
-            resource=known[resource], descriptor_template=activity.descriptor
-        )
+        return client.contact_activity_types.create(resource=known[resource], descriptor_template=activity.descriptor)
 
     return [
-        Need(What.RESOURCE, activity.accessor, create_resource, wrong=_not_an_activity),
-        *(_record_property(resource, name, label) for name, label in (COMMON | activity.properties).items()),
+        Need(*resource, create_resource, wrong=_not_an_activity),
+        *(_record_property(resource, key, label) for key, label in (COMMON | activity.properties).items()),
         Need(What.ACTIVITY_TYPE, activity.accessor, create_type, under=resource),
     ]
 
 
 def _record_property(resource: Key, key: str, label: str) -> Need:
     def create(client: OnVoard, known: Known) -> Awaitable[Any]:
-        return client.resource_property_types.create(
-            resource=known[resource], key=key, label=label, value_type=PropertyValueType.STRING
-        )
+        return client.resource_property_types.create(resource=known[resource], key=key, label=label, value_type=TEXT)
 
     return Need(What.RESOURCE_PROPERTY, f"{resource[1]}.{key}", create, wrong=_not_text, under=resource)
 
 
 def _not_text(record: Any) -> str:
-    given = record.value_type
-    return "" if given in (None, PropertyValueType.STRING) else f"has value type {given}, and STRING is needed"
+    return "" if record.value_type in (None, TEXT) else f"has value type {record.value_type}, and {TEXT} is needed"
 
 
 def _not_an_activity(record: Any) -> str:
     return "" if record.kind in (None, ResourceKind.ACTIVITY) else f"is of kind {record.kind}, and ACTIVITY is needed"
 
 
-def webhooks_need(settings: Settings) -> list[str]:
+def webhooks_lack(settings: Settings) -> list[str]:
     """The variables without which there can be no webhook."""
-    given = {
-        "BRIDGE_WEB__PUBLIC_URL": settings.web.public_url,
-        "BRIDGE_ONVOARD__WEBHOOK_SECRET": settings.onvoard.webhook_secret,
-    }
+    address, secret = settings.web.public_url, settings.onvoard.webhook_secret
+    given = {"BRIDGE_WEB__PUBLIC_URL": address, "BRIDGE_ONVOARD__WEBHOOK_SECRET": secret}
     return [name for name, value in given.items() if value is None]
 
 
@@ -200,98 +178,93 @@ def webhook(settings: Settings) -> list[Need]:
 
     def repair(client: OnVoard, record: Any) -> Awaitable[Any]:
         # With the secret: one that differs is the likeliest reason for OnVoard to have switched it off.
-        events = EVENTS if _silent_events(record) else UNSET
+        events = EVENTS if _unheard(record) else UNSET
         return client.webhooks.patch(record.id, active=True, event_types=events, secret=secret.get_secret_value())
 
-    return [Need(What.WEBHOOK, url, create, stale=_unfit_webhook, repair=repair)]
+    return [Need(What.WEBHOOK, url, create, stale=_unfit, repair=repair)]
 
 
-def _unfit_webhook(record: Any) -> str:
+def _unfit(record: Any) -> str:
     off = "switched off" if record.active is False else ""
-    silent = ", ".join(_silent_events(record))
-    return "; ".join(filter(None, [off, silent and f"without {silent}"]))
+    unheard = ", ".join(_unheard(record))
+    return "; ".join(filter(None, [off, unheard and f"without {unheard}"]))
 
 
-def _silent_events(record: Any) -> list[str]:
+def _unheard(record: Any) -> list[str]:
     heard = EVENTS if record.event_types is None else record.event_types
     return [event for event in EVENTS if event not in heard]
 
 
-async def known_of(client: OnVoard, kinds: Sequence[What]) -> Known:
-    """What OnVoard lists of these kinds. PlatformError as the client's lists."""
-    known: Known = {}
-    for what in kinds:
-        known |= await _listed(client, what)
-    return known
-
-
-async def _listed(client: OnVoard, what: What) -> Known:
-    chapter, name = _CHAPTERS[what]
-    records, number = [], 1
-    while True:
-        page = await chapter(client).list(page=number, page_size=PAGE)
-        records += page.items
-        if is_last(page, PAGE):
-            break
-        number += 1
-    if what is What.WEBHOOK:
-        records.sort(key=lambda record: record.active is not False)  # of two with one address, the active one counts
-    return {(what, name(record)): record for record in records}
-
-
-_CHAPTERS: dict[What, tuple[Callable[[OnVoard], Any], Callable[[Any], str]]] = {
-    What.CONTACT_PROPERTY: (lambda client: client.contact_property_types, lambda record: record.key or ""),
-    What.RESOURCE: (lambda client: client.resources, lambda record: record.accessor or ""),
+_CHAPTERS: dict[What, tuple[Callable[[OnVoard], Any], Callable[[Any], str | None]]] = {
+    What.CONTACT_PROPERTY: (lambda client: client.contact_property_types, lambda record: record.key),
+    What.RESOURCE: (lambda client: client.resources, lambda record: record.accessor),
     What.RESOURCE_PROPERTY: (
         lambda client: client.resource_property_types, lambda record: f"{record.resource_accessor}.{record.key}",
     ),
-    What.ACTIVITY_TYPE: (lambda client: client.contact_activity_types, lambda record: record.accessor or ""),
+    What.ACTIVITY_TYPE: (lambda client: client.contact_activity_types, lambda record: record.accessor),
     What.WEBHOOK: (lambda client: client.webhooks, lambda record: (record.url or "").rstrip("/")),
 }  # fmt: skip
+
+
+async def known_of(client: OnVoard, *kinds: What) -> Known:
+    """What OnVoard lists of these kinds, all of it. PlatformError as the client's lists."""
+    known: Known = {}
+    for what in kinds:
+        chapter, name = _CHAPTERS[what]
+        records: list[Any] = []
+        for number in count(1):
+            page = await chapter(client).list(page=number)
+            records += page.items
+            if is_last(page, DEFAULT_PAGE_SIZE):
+                break
+        if what is What.WEBHOOK:  # of two with one address, one that is switched on counts
+            records.sort(key=lambda record: record.active is not False)
+        known |= {(what, name(record) or ""): record for record in records}
+    return known
 
 
 def judge(needs: Sequence[Need], known: Known) -> list[Part]:
     """Where each need stands: THERE, MISSING, STALE, WRONG, or LEFT_OUT where what it rests on is wrong."""
     parts: dict[Key, Part] = {}
     for need in needs:
-        parts[need.key] = _judged(need, known.get(need.key), parts.get(need.under) if need.under else None)
+        state, detail = _judged(need, known.get(need.key), parts.get(need.under) if need.under else None)
+        parts[need.key] = Part(need.what, need.name, state, detail)
     return list(parts.values())
 
 
-def _judged(need: Need, record: Any, under: Part | None) -> Part:
-    if under is not None and under.state in (State.WRONG, State.LEFT_OUT):
-        return Part(need.what, need.name, State.LEFT_OUT, "its resource cannot be used")
+def _judged(need: Need, record: Any, under: Part | None) -> tuple[State, str]:
+    if under is not None and under.state is State.WRONG:
+        return State.LEFT_OUT, "its resource cannot be used"
     if record is None:
-        return Part(need.what, need.name, State.MISSING)
+        return State.MISSING, ""
     if wrong := need.wrong(record):
-        return Part(need.what, need.name, State.WRONG, f"{wrong}; OnVoard never changes that")
-    if stale := need.stale(record):
-        return Part(need.what, need.name, State.STALE, stale)
-    return Part(need.what, need.name, State.THERE)
+        return State.WRONG, f"{wrong}; OnVoard never changes that"
+    stale = need.stale(record)
+    return (State.STALE if stale else State.THERE), stale
 
 
 async def survey(client: OnVoard, settings: Settings) -> list[Part]:
-    """What setup would find. Reads only; PlatformError where OnVoard does not answer."""
-    return [*judge([*schema(), *webhook(settings)], await known_of(client, tuple(What))), *_left_out(settings)]
+    """What `complete` would find. Reads only; PlatformError where OnVoard does not answer."""
+    return [*judge([*schema(), *webhook(settings)], await known_of(client, *What)), *_left_out(settings)]
 
 
 def _left_out(settings: Settings) -> list[Part]:
-    missing = webhooks_need(settings)
-    return [Part(What.WEBHOOK, WEBHOOK_PATH, State.LEFT_OUT, f"set {' and '.join(missing)}")] if missing else []
+    lacking = webhooks_lack(settings)
+    return [Part(What.WEBHOOK, WEBHOOK_PATH, State.LEFT_OUT, f"set {' and '.join(lacking)}")] if lacking else []
 
 
-async def complete(client: OnVoard, settings: Settings, *, pause: float = PAUSE) -> list[Part]:
+async def complete(client: OnVoard, settings: Settings) -> list[Part]:
     """Creates what is missing and repairs what can be: CREATED, REPAIRED, or as `judge` found it.
 
-    PlatformError where OnVoard refuses or fails; what was made until then is found by the next run. `pause` in seconds.
+    PlatformError where OnVoard refuses or fails; what was made until then is found by the next run.
     """
     needs = [*schema(), *webhook(settings)]
-    known = await known_of(client, tuple(What))
+    known = await known_of(client, *What)
     parts: list[Part] = []
     for need, part in zip(needs, judge(needs, known), strict=True):
         state = part.state
         if state is State.MISSING:
-            known[need.key] = await _made(client, need, known, pause)
+            known[need.key] = await _made(client, need, known)
             state = State.CREATED
         elif state is State.STALE and need.repair is not None:
             await need.repair(client, known[need.key])
@@ -300,7 +273,7 @@ async def complete(client: OnVoard, settings: Settings, *, pause: float = PAUSE)
     return [*parts, *_left_out(settings)]
 
 
-async def _made(client: OnVoard, need: Need, known: Known, pause: float) -> Any:
+async def _made(client: OnVoard, need: Need, known: Known) -> Any:
     """The new record. Where it is unclear whether one was made, or one is refused because it is there already (by
     somebody else at this moment), it is looked for before another is asked for."""
     for left in reversed(range(TRIES)):
@@ -310,8 +283,8 @@ async def _made(client: OnVoard, need: Need, known: Known, pause: float) -> Any:
             unclear = error.verdict is Verdict.LOOK
             if not unclear and not isinstance(error, Rejected):
                 raise
-            await asyncio.sleep(pause if unclear else 0)
-            found = (await _listed(client, need.what)).get(need.key)
+            await asyncio.sleep(PAUSE if unclear else 0)
+            found = (await known_of(client, need.what)).get(need.key)
             if found is not None:
                 return found
             if not unclear or not left:

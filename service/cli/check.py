@@ -87,6 +87,8 @@ def _no_mirror(settings: Settings, database: Database) -> str:
     from service import checks
     from service.store import migrate
 
+    if checks.will_be_created(settings, database):
+        return "it will be created by the first import, backfill, sync or run"
     try:
         migrate.require_current(database)
         with database.begin(write=False) as conn:

@@ -113,19 +113,20 @@ def who_is_onvoard(contact: Contact, index: Index) -> Verdict:
 
 def _by_address(contact: Contact, index: Index) -> Verdict:
     doubles = [c for c in index.onvoard_with(contact.email) if c.id != contact.id]
-    found = [c for c in index.digital_with(contact.email) if not _claimed(c, contact, index)]
-    if len(found) > 1 or any(c.linked for c in found) or (found and doubles):
+    found = index.digital_with(contact.email)
+    taken = [c for c in found if c.linked or _claimed(c, contact, index)]
+    if len(found) > 1 or taken or (found and doubles):
         reason = (
             "several Digital Onboarding contacts have this e-mail"
             if len(found) > 1
             else "the Digital Onboarding contact with this e-mail belongs to another OnVoard contact"
-            if found[0].linked
+            if taken
             else "several OnVoard contacts have this e-mail"
         )
         return Ambiguous(
             reason,
             onvoard=(contact.id, *(c.id for c in doubles if not c.linked)),
-            digital_onboarding=tuple(c.id for c in found if not c.linked),
+            digital_onboarding=tuple(c.id for c in found if c not in taken),
         )
     if found:
         return Same(found[0].id, MatchedBy.EMAIL)
@@ -161,6 +162,13 @@ def who_is_digital_onboarding(contact: Contact, index: Index) -> Verdict:
     if taken:
         return Ambiguous(
             "the OnVoard contact with this e-mail belongs to another Digital Onboarding contact",
+            digital_onboarding=(contact.id,),
+        )
+    claims = [c for c in index.onvoard.values() if c.link_unique_id == contact.id]
+    if claims:
+        return Ambiguous(
+            "OnVoard contacts carry its unique_id, and belong to somebody else or are not one",
+            onvoard=tuple(c.id for c in claims if not c.linked),
             digital_onboarding=(contact.id,),
         )
     doubles = [c for c in index.digital_with(contact.email) if c.id != contact.id]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from service.core.records import Native, Platform, blank
+from service.core.records import Native, Platform
 
 
 class Kind(StrEnum):
@@ -75,6 +75,11 @@ def squeeze(text: str) -> str:
     return " ".join(text.split())
 
 
+def one_line(value: Native) -> str:
+    """A value as one text; "" for blank space."""
+    return squeeze(" ".join(value) if isinstance(value, tuple) else value)
+
+
 def normal_email(text: str | None) -> str:
     """Trimmed, ASCII letters in lower case, and nothing guessed beyond that (contract section 4)."""
     return "".join(c.lower() if c.isascii() else c for c in (text or "").strip())
@@ -105,7 +110,7 @@ class FieldMap:
 
     def key(self, rule: FieldRule, value: Native, region: str = "") -> str:
         """What two spellings of one value have in common; a change that leaves it as it is, is no edit."""
-        text = squeeze(" ".join(value) if isinstance(value, tuple) else value)
+        text = one_line(value)
         if rule.kind is Kind.EMAIL:
             return normal_email(text)
         if not text:
@@ -118,10 +123,11 @@ class FieldMap:
             return self.formats.zone_name(text) or text
         return text
 
-    def translate(self, rule: FieldRule, value: Native, to: Platform) -> Native:
-        """The value in the other platform's terms; `CannotTake` where there is none."""
-        if blank(value):
-            return self._cleared(value, to)
+    def translate(self, rule: FieldRule, value: Native, to: Platform, over: Native = "") -> Native:
+        """The value in the other platform's terms, to be written over `over`; `CannotTake` where there is none."""
+        self._check_clearing(value, to, over)
+        if not one_line(value):
+            return ("",) * len(value) if isinstance(value, tuple) else ""
         if isinstance(value, tuple):
             return value
         text = value.strip()
@@ -135,10 +141,13 @@ class FieldMap:
             return self._known(self.formats.zone_name(text), "not a time zone")
         return text
 
-    def _cleared(self, value: Native, to: Platform) -> Native:
-        if to is Platform.DIGITAL_ONBOARDING and self.clear_with is ClearWith.NEVER:
+    def _check_clearing(self, value: Native, to: Platform, over: Native) -> None:
+        """A name is written whole or not at all: half of the old one with half of the new one is nobody's."""
+        if to is not Platform.DIGITAL_ONBOARDING or self.clear_with is not ClearWith.NEVER:
+            return
+        halves = isinstance(value, tuple) and isinstance(over, tuple)
+        if not one_line(value) or (halves and any(b and not v.strip() for v, b in zip(value, over, strict=True))):
             raise CannotTake("clearing is switched off (digital_onboarding.clear_with)")
-        return value
 
     @staticmethod
     def _known(found: str | None, reason: str) -> str:
@@ -157,18 +166,21 @@ class FieldMap:
             if platform is Platform.DIGITAL_ONBOARDING:
                 parts = value if isinstance(value, tuple) else (value,)
                 for column, part in zip(rule.digital_onboarding, parts, strict=True):
-                    body[column] = None if not part and self.clear_with is ClearWith.NULL else part
-            elif rule.onvoard.startswith("properties."):
-                body.setdefault("properties", {})[rule.named(platform)] = value or None
+                    if part or self.clear_with is not ClearWith.NEVER:
+                        body[column] = None if not part and self.clear_with is ClearWith.NULL else part
+                continue
+            text = one_line(value) if isinstance(value, tuple) else value
+            if rule.onvoard.startswith("properties."):
+                body.setdefault("properties", {})[rule.named(platform)] = text or None
             else:
-                body[rule.onvoard] = squeeze(" ".join(value)) if isinstance(value, tuple) else value
+                body[rule.onvoard] = text
         return body
 
     def read_digital_onboarding(self, raw: Mapping[str, Any]) -> dict[str, Native]:
-        """The mapped fields of a Digital Onboarding contact; a key that is absent is unknown."""
+        """The mapped fields of a Digital Onboarding contact; a key that is absent is unknown, and so is half a name."""
         fields: dict[str, Native] = {}
         for rule in self.rules:
-            if not any(column in raw for column in rule.digital_onboarding):
+            if not all(column in raw for column in rule.digital_onboarding):
                 continue
             parts = tuple(_text(raw.get(column)) for column in rule.digital_onboarding)
             fields[rule.name] = parts if rule.kind is Kind.NAME else parts[0]
@@ -180,18 +192,21 @@ class FieldMap:
         fields: dict[str, Native] = {}
         for rule in self.rules:
             if rule.onvoard.startswith("properties."):
-                if isinstance(properties, Mapping):
-                    fields[rule.name] = _text(properties.get(rule.named(Platform.ONVOARD)))
+                if not isinstance(properties, Mapping):
+                    continue
+                text = _text(properties.get(rule.named(Platform.ONVOARD)))
             elif rule.onvoard in raw:
                 text = _text(raw[rule.onvoard])
-                fields[rule.name] = _name_parts(text, properties) if rule.kind is Kind.NAME else text
+            else:
+                continue
+            fields[rule.name] = _name_parts(text, properties) if rule.kind is Kind.NAME else text
         return fields
 
 
 def _text(value: Any) -> str:
     if value is None or isinstance(value, (dict, list, bool)):
         return ""
-    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _name_parts(name: str, properties: Any) -> tuple[str, str]:

@@ -18,8 +18,6 @@ from service.core.records import (
     Platform,
     Push,
     Refusal,
-    Snapshot,
-    blank,
 )
 
 _DO = Platform.DIGITAL_ONBOARDING
@@ -66,20 +64,23 @@ class _Field:
     def __init__(self, rule: FieldRule, pair: Pair, mapping: FieldMap, draft: _Draft) -> None:
         self.rule, self.pair, self.mapping, self.draft = rule, pair, mapping, draft
         self.now = {side: pair.of(side).fields[rule.name] for side in Platform}
-        self.keys = {side: self._key(pair.of(side), self.now[side]) for side in Platform}
+        self.keys = {side: self._key(side, self.now[side]) for side in Platform}
+        self.same = self.keys[_OV] == self.keys[_DO] or len({mapping.key(rule, now) for now in self.now.values()}) == 1
 
-    def _key(self, side: Snapshot, value: Native) -> str:
-        return self.mapping.key(self.rule, value, self.mapping.region(side.fields))
+    def _key(self, side: Platform, value: Native) -> str:
+        """National phone numbers are read in the terms of the side's own country, or of the only one that is known."""
+        region = self.mapping.region(self.pair.of(side).fields) or self.mapping.region(self.pair.of(side.other).fields)
+        return self.mapping.key(self.rule, value, region)
 
     def decide(self) -> None:
         bases = {side: self.pair.bases.of(side).fields.get(self.rule.name) for side in Platform}
         if None in bases.values():
             self._first_link()
             return
-        changed = [side for side in Platform if self._key(self.pair.of(side), bases[side] or "") != self.keys[side]]
+        changed = [side for side in Platform if self._key(side, bases[side] or "") != self.keys[side]]
         if not changed:
             return
-        if self.keys[_OV] == self.keys[_DO]:
+        if self.same:
             self._settle(*Platform)
         elif len(changed) == 2:
             self._clash()
@@ -90,7 +91,7 @@ class _Field:
 
     def _first_link(self) -> None:
         empty = [side for side in Platform if not self.keys[side]]
-        if self.keys[_OV] == self.keys[_DO] or (self.rule.kind is Kind.EMAIL and empty):
+        if self.same:
             self._settle(*Platform)
         elif empty and self.rule.authority in (Authority.BOTH, empty[0].other.value):
             self._send(empty[0].other, "fills a blank")
@@ -108,11 +109,11 @@ class _Field:
     def _send(self, source: Platform, why: str, *, lost: bool = False) -> None:
         """The value of `source` goes to the other side, or stays where it is if that side cannot take it."""
         value, target = self.now[source], source.other
-        if self.rule.kind is Kind.EMAIL and blank(value):
+        if self.rule.kind is Kind.EMAIL and not self.keys[source]:
             self._settle(*Platform)
             return
         try:
-            translated = self.mapping.translate(self.rule, value, target)
+            translated = self.mapping.translate(self.rule, value, target, self.now[target])
         except CannotTake as refusal:
             self.draft.refusals.append(Refusal(self.rule.name, target, value, str(refusal)))
             self._settle(*Platform)

@@ -34,6 +34,7 @@ def link_people(conn: Connection, frame: Frame) -> None:
     """Every contact that changed and has no counterpart: linked, to be created on the other side, or in conflict."""
     people.release_deleted(conn)
     people.adopt(conn, frame.now)
+    people.touch_groups(conn, AMBIGUOUS)
     after = ""
     while rows := people.unlinked_onvoard(conn, after, BATCH):
         _Batch(conn, frame, rows).onvoard()
@@ -89,6 +90,8 @@ class _Batch:
         if isinstance(verdict, Ambiguous):
             self._freeze(row, verdict)
             return True
+        if "unique_id_key" in row and ledger.holds_onvoard_contact(self.conn, row["conflict_id"]):
+            return True  # that contact was asked first, and did not find it clear
         if row["conflict_id"] is not None:
             ledger.thaw(self.conn, row["conflict_id"], self.frame.now, by="no longer ambiguous")
         return False

@@ -38,9 +38,8 @@ def completed(conn: Connection, since: datetime, limit: int) -> list[Row]:
     query = _to_people(done, done.c.completed_at.label("at"), done.c.objective_key).where(done.c.completed_at >= since)
     rows = [dict(row) for row in conn.execute(query.limit(limit)).mappings()]
     keys = {row["objective_key"] for row in rows}
-    names = dict(
-        conn.execute(select(objectives.c.key, objectives.c.name).where(objectives.c.key.in_(keys))).tuples().all()
-    )
+    called = conn.execute(select(objectives.c.key, objectives.c.name).where(objectives.c.key.in_(keys)))
+    names = {row.key: row.name for row in called}
     return [
         {
             **row,
@@ -62,7 +61,8 @@ def started(conn: Connection, since: datetime, limit: int) -> list[Row]:
     ).where(journeys.c.started_at >= since)
     rows = [dict(row) for row in conn.execute(query.limit(limit)).mappings()]
     ids = {row["template_id"] for row in rows}
-    names = dict(conn.execute(select(templates.c.id, templates.c.name).where(templates.c.id.in_(ids))).tuples().all())
+    called = conn.execute(select(templates.c.id, templates.c.name).where(templates.c.id.in_(ids)))
+    names = {row.id: row.name for row in called}
     return [
         {
             **row,

@@ -114,6 +114,13 @@ def conflict_of(conn: Connection, person_ids: Sequence[int], kind: str) -> int |
     return conn.execute(query.order_by(c.id).limit(1)).scalar()
 
 
+def holds_onvoard_contact(conn: Connection, conflict_id: int | None) -> bool:
+    """Whether a conflict freezes somebody on OnVoard."""
+    p = t.persons.c
+    query = select(p.id).where(p.conflict_id == conflict_id, p.onvoard_contact_id.is_not(None))
+    return conflict_id is not None and conn.execute(query).first() is not None
+
+
 def freeze(conn: Connection, person_ids: Iterable[int], conflict_id: int) -> None:
     """Nothing but opt-outs is pushed for these people until the conflict is resolved."""
     ids = list(person_ids)
@@ -213,4 +220,4 @@ def frozen_together(conn: Connection, contact_ids: Sequence[str], unique_ids: Se
 def written(conn: Connection, outbox_id: int) -> dict[str, str | None]:
     """What a push left behind, by field as the platform names it."""
     c = t.changes.c
-    return dict(conn.execute(select(c.field, c.new_value).where(c.outbox_id == outbox_id)).tuples().all())
+    return dict(conn.execute(select(c.field, c.new_value).where(c.outbox_id == outbox_id)).all())

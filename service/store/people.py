@@ -87,6 +87,16 @@ def touch(conn: Connection, person_ids: Iterable[int]) -> None:
     conn.execute(update(_DO).where(_DO.c.unique_id.in_(digital)).values(dirty=True))
 
 
+def touch_groups(conn: Connection, kind: str) -> None:
+    """Whoever is frozen together is looked at together, as soon as one of them changes."""
+    frozen = select(_P.c.conflict_id).join(t.conflicts, t.conflicts.c.id == _P.c.conflict_id)
+    moved = union(
+        frozen.join(_OV, _OV.c.id == _P.c.onvoard_contact_id).where(t.conflicts.c.kind == kind, _OV.c.dirty),
+        frozen.join(_DO, _DO.c.unique_id == _P.c.unique_id).where(t.conflicts.c.kind == kind, _DO.c.dirty),
+    )
+    touch(conn, conn.execute(select(_P.c.id).where(_P.c.conflict_id.in_(moved))).scalars())
+
+
 def touch_everybody(conn: Connection) -> None:
     """After a change of what is compared: the mapping, or what may be created."""
     conn.execute(update(_OV).where(_OV.c.deleted_at.is_(None)).values(dirty=True))

@@ -1,0 +1,77 @@
+"""`contact-bridge run`: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from socket import socket
+from typing import TYPE_CHECKING
+
+import click
+
+from service.cli.context import Context, pass_context
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+    from service.store.database import Database
+
+GRACE = 7.5
+"""Seconds after a signal for which jobs may go on with their current step; then they are cancelled."""
+AT_THE_LATEST = 9.5
+"""Seconds after a signal by which the process is gone, even if the database hangs. Everything is resumable."""
+
+
+@click.command()
+@pass_context
+def run(ctx: Context) -> None:
+    """Run the daemon: every stream in its interval, health over HTTP; until SIGTERM or Ctrl-C."""
+    settings = ctx.settings
+    settings.require_platforms()
+    from service.web.server import listen
+
+    with listen(settings) as listening:
+        ctx.run(_serve(settings, ctx.database(create=True), listening))
+
+
+async def _serve(settings: Settings, database: Database, listening: socket) -> None:
+    import structlog
+
+    from service import app, schedule
+    from service.errors import BridgeError
+    from service.web import health, server
+
+    log = structlog.get_logger("service.run")
+    asked_to_stop = _signals()
+    async with app.open_bridge(settings, database) as bridge:
+        jobs = schedule.Schedule(bridge)
+        answers = health.application(health.Health(database, lambda: jobs.is_running))
+        async with server.serving(answers, listening) as web:
+            await jobs.start()
+            log.info("running", address=server.address(listening), database=database.name)
+            waiting = asyncio.create_task(asked_to_stop.wait())
+            await asyncio.wait({waiting, web}, return_when=asyncio.FIRST_COMPLETED)
+            log.info("stopping")
+            await jobs.stop(GRACE)
+            if not waiting.done():
+                waiting.cancel()
+                raise BridgeError("the web server ended by itself", hint="run it again")
+    log.info("stopped")
+
+
+def _signals() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT, which also start the clock for the end."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        if not asked.is_set():
+            last = threading.Timer(AT_THE_LATEST, os._exit, (0,))
+            last.daemon = True
+            last.start()
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask)
+    return asked

@@ -1,0 +1,242 @@
+"""The daemon's work: which job runs how often, inside which lease, and how all of it comes to an end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.schedulers.base import STATE_RUNNING
+from apscheduler.triggers.interval import IntervalTrigger
+
+from service import cycle
+from service.cycle import LISTINGS, Bridge, Cycle, Report
+from service.errors import BridgeError, Busy, PlatformError
+from service.progress import Stopped
+from service.settings import Settings
+from service.store import cursors
+from service.store.database import Connection
+from service.store.lease import lease
+
+log = structlog.get_logger("service.schedule")
+
+STAGGER = 0.1
+"""Seconds between the first runs of two jobs: the first of the table has the platforms to itself for a moment."""
+
+
+async def _timed(run: Cycle, name: str) -> None:
+    run.report.pulled[name] += await run.onvoard.new(name)
+
+
+async def _activities(run: Cycle) -> None:
+    await _timed(run, "activities")
+    run.report.pulled["contacts"] += await run.onvoard.follow_hints()
+
+
+async def _resources(run: Cycle) -> None:
+    for name in LISTINGS:
+        run.report.pulled[name] += await run.onvoard.listing(name)
+    await _timed(run, "records")
+
+
+async def _summaries(run: Cycle) -> None:
+    run.report.pulled["summaries"] += await run.onvoard.listing("summaries")
+
+
+async def _templates(run: Cycle) -> None:
+    run.report.pulled["templates"] += await run.digital.templates()
+
+
+async def _objectives(run: Cycle) -> None:
+    run.report.pulled["objectives"] += await run.digital.objectives()
+
+
+async def _reconcile(run: Cycle) -> None:
+    await run.take_up()
+    await run.ask_about_strangers()
+    await run.reconcile_and_push()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`pulls`: nothing is reconciled before it succeeded once. `writes`: it holds the lease `cycle`, like a `sync`."""
+
+    name: str
+    work: Callable[[Cycle], Awaitable[None]]
+    pulls: bool = True
+    writes: bool = False
+
+
+JOBS = (
+    Job("resources", _resources),
+    Job("contacts", lambda run: _timed(run, "contacts")),
+    Job("templates", _templates),
+    Job("objectives", _objectives),
+    Job("reviews", lambda run: _timed(run, "reviews")),
+    Job("activities", _activities),
+    Job("summaries", _summaries),
+    # A probe reads by writing: its answer must not be older than that of a push which it overlaps.
+    Job("refresh", lambda run: run.refresh(), pulls=False, writes=True),
+    Job("reconcile", _reconcile, pulls=False, writes=True),
+    Job("sweep", lambda run: run.pull(full=True), pulls=False),
+)
+PULLS = tuple(job.name for job in JOBS if job.pulls)
+
+
+def intervals(settings: Settings) -> dict[str, timedelta]:
+    """Job name to interval. A sweep is due at three quarters of `sweep_within`, and is looked for oftener."""
+    return settings.schedule.intervals() | {"sweep": settings.schedule.sweep_within / 8}
+
+
+class Schedule:
+    """All jobs of one daemon: `start`, then `stop`."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge, self.db = bridge, bridge.db
+        self.stopping = False
+        self._running: set[asyncio.Task[Any]] = set()
+        self._first_round = {*PULLS, "refresh"}
+        self._pen = asyncio.Lock()  # the writers of this process wait for each other, and for no other process
+        self._revived: list[str] = []  # people who are suppressed no longer, for the next reconciliation to ask about
+        self._waits_for: list[str] = []
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
+        # That a job takes longer than its interval is nothing to warn of each time.
+        logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
+
+    @property
+    def is_running(self) -> bool:
+        return self._scheduler.state == STATE_RUNNING and not self.stopping
+
+    async def start(self) -> None:
+        """Raises ForeignAccount where the mirror is another account's."""
+        await self.db.run(self._begin)
+        every, now = intervals(self.bridge.settings), datetime.now(UTC)
+        for number, job in enumerate(JOBS):
+            seconds = every[job.name].total_seconds()
+            # The first reconciliation follows the first pulls (`_ended`), or comes in its turn where they take long.
+            wait = seconds if job.name == "reconcile" else number * STAGGER
+            self._scheduler.add_job(
+                self._run, IntervalTrigger(seconds=seconds, jitter=seconds / 10, timezone=UTC), args=[job],
+                id=job.name, next_run_time=now + timedelta(seconds=wait),
+            )  # fmt: skip
+        self._scheduler.start()
+
+    def _begin(self, conn: Connection) -> None:
+        cycle.claim_accounts(conn, self.bridge)
+        now = self.bridge.now().isoformat()
+        cursors.fact_once(conn, "first_sync_at", now)
+        if cursors.get(conn, "onvoard.contacts") is None:  # all that there is will be read now: the first sweep
+            cursors.set_fact(conn, "swept_at", now)
+
+    async def stop(self, grace: float) -> None:
+        """No new jobs; those at work end after their current step, or are cancelled after `grace` seconds."""
+        self.stopping = True
+        self._scheduler.pause()
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=1)
+        self._scheduler.shutdown(wait=False)
+
+    def advance(self, stream: str, records: int) -> None:
+        """The runs' `Progress`: called wherever a step is done and on record, which is where a run may end."""
+        if self.stopping:
+            raise Stopped
+
+    async def _run(self, job: Job) -> None:
+        """One turn of a job; never raises."""
+        task = asyncio.current_task()
+        if task is None or self.stopping:
+            return
+        self._running.add(task)
+        try:
+            await self._leased(job)
+        except Busy:
+            log.debug("job skipped: another process is at it", job=job.name)
+        except (asyncio.CancelledError, Stopped):
+            log.info("job interrupted", job=job.name)
+        except Exception as error:
+            self._failed(job, error)
+        finally:
+            self._running.discard(task)
+            self._ended(job)
+
+    async def _leased(self, job: Job) -> None:
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(lease(self.db, f"job:{job.name}"))
+            if job.writes:
+                await held.enter_async_context(self._pen)
+                await held.enter_async_context(lease(self.db, "cycle"))
+            if not self.stopping and await self._is_due(job):
+                _tell(job, await cycle.run(self.bridge, job.name, lambda run: self._work(job, run), self))
+
+    async def _work(self, job: Job, run: Cycle) -> None:
+        run.onvoard.revived = self._revived
+        await job.work(run)
+        if job.pulls:
+            now = self.bridge.now().isoformat()
+            await self.db.run(lambda conn: cursors.fact_once(conn, f"pulled:{job.name}", now))
+        elif job.name == "sweep":
+            began = run.started_at.isoformat()
+            await self.db.run(lambda conn: cursors.set_fact(conn, "swept_at", began))
+
+    async def _is_due(self, job: Job) -> bool:
+        if job.name == "sweep":
+            swept = await self.db.run(lambda conn: cursors.fact(conn, "swept_at"))
+            patience = self.bridge.settings.schedule.sweep_within * 3 / 4
+            return swept is None or self.bridge.now() - datetime.fromisoformat(swept) >= patience
+        return job.name != "reconcile" or await self._everything_was_read()
+
+    async def _everything_was_read(self) -> bool:
+        """Who was not read yet would look like somebody to be created."""
+
+        def unread(conn: Connection) -> list[str]:
+            return [name for name in PULLS if cursors.fact(conn, f"pulled:{name}") is None]
+
+        missing = await self.db.run(unread)
+        if missing and missing != self._waits_for:
+            log.info("nothing is reconciled before everything was read once", missing=missing)
+        self._waits_for = missing
+        return not missing
+
+    def _ended(self, job: Job) -> None:
+        if job.name not in self._first_round:
+            return
+        self._first_round.discard(job.name)
+        if not self._first_round and self.is_running:
+            self._scheduler.modify_job("reconcile", next_run_time=datetime.now(UTC))
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        """One line; what a defect's message holds nobody knows, so only its kind and place are told."""
+        told: dict[str, Any] = {"job": job.name, "error": str(error)}
+        if isinstance(error, PlatformError):
+            told |= {"platform": error.platform, "call": error.call, "status": error.status}
+        elif not isinstance(error, BridgeError):
+            told["error"] = f"unexpected {type(error).__name__}{_place(error)}"
+        if isinstance(error, BridgeError) and error.hint:
+            told["hint"] = error.hint
+        log.error("job failed", **told)
+
+
+def _tell(job: Job, report: Report) -> None:
+    counts = report.counts()
+    if report.needs_person:
+        log.warning("run ended, and needs a person", job=job.name, run=report.run_id, **counts)
+    elif report.pushed or any(report.pulled.values()):
+        log.info("run ended", job=job.name, run=report.run_id, **counts)
+
+
+def _place(error: Exception) -> str:
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "/service/" in frame.filename]
+    return f" in service/{ours[-1].filename.rpartition('/service/')[2]} line {ours[-1].lineno}" if ours else ""

@@ -1,0 +1,235 @@
+"""`contact-bridge run` as an operator has it: a real process, real HTTP, both platforms, a database on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import select
+
+from service.cli.main import cli
+from service.sandbox import Sandbox
+from service.settings.models import Schedule
+from service.store import cursors, migrate
+from service.store import tables as t
+from service.store.database import Database
+
+JANE = "jane@example.com"
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+class Daemon:
+    """A running `python -m service run`, with all intervals at one second."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.log = folder / f"daemon-{time.monotonic_ns()}.log"
+        short = {f"BRIDGE_SCHEDULE__{name.upper()}": "1s" for name in Schedule().intervals()}
+        more = {"BRIDGE_WEB__PORT": "0", "PYTHONPATH": str(ROOT), "BRIDGE_LOG__FORMAT": "json", **short, **environment}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "service", "run"], cwd=folder, env={**os.environ, **more}, stderr=log,
+                stdout=subprocess.PIPE,
+            )  # fmt: skip
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    @property
+    def address(self) -> str:
+        until(lambda: self.process.poll() is not None or "running" in {line["event"] for line in self.lines()})
+        return next(str(line["address"]) for line in self.lines() if line["event"] == "running")
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.address + path, trust_env=False)
+
+    def end(self, number: int = signal.SIGTERM) -> float:
+        """-> seconds it took; the exit code must be 0"""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=15)
+        assert self.process.returncode == 0, self.log.read_text()
+        assert output == b""
+        return time.monotonic() - began
+
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def start(sandbox: Sandbox, tmp_path: Path) -> Iterator[Start]:
+    started: list[Daemon] = []
+
+    def start(**more: str) -> Daemon:
+        started.append(Daemon(tmp_path, {**sandbox.environment(), **more}))
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        if daemon.process.poll() is None:
+            daemon.process.kill()
+        daemon.process.communicate()
+
+
+def until(what: Callable[[], Any], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.03)
+
+
+def there(sandbox: Sandbox) -> list[str]:
+    return [contact["email"] for contact in sandbox.digital_onboarding.contact_list()]
+
+
+def rows(url: str, table: Any) -> list[Any]:
+    database = Database(url)
+    with closing(database), database.begin(write=False) as conn:
+        return list(conn.execute(select(table).order_by(table.c.id)))
+
+
+def migrated(url: str) -> None:
+    with closing(Database(url)) as database:
+        migrate.upgrade(database)
+
+
+def ended(url: str, kind: str) -> int:
+    return sum(run.kind == kind and run.outcome == "ok" for run in rows(url, t.runs))
+
+
+def test_on_the_default_file_it_begins_from_nothing(sandbox: Sandbox, start: Start, tmp_path: Path) -> None:
+    sandbox.onvoard.add_contact(JANE, name="Jane Doe")
+    daemon = start()
+    assert daemon.get("/healthz").json() == {"status": "ok"}
+    assert daemon.get("/readyz").json() == {"status": "ready", "reasons": []}
+    until(lambda: there(sandbox) == [JANE])
+    until(lambda: sandbox.digital_onboarding.contact(JANE)["name_last"] == "Doe")
+    assert (tmp_path / "bridge.db").exists()
+    assert daemon.end(signal.SIGINT) < 3
+    lines = daemon.lines()
+    assert {line["level"] for line in lines} == {"info"}
+    assert [line["event"] for line in lines if line["logger"] == "service.run"] == ["running", "stopping", "stopped"]
+    text = daemon.log.read_text()
+    assert not [word for word in (JANE, sandbox.api_key, sandbox.client_secret, "Jane") if word in text]
+
+
+def test_on_postgres(sandbox: Sandbox, start: Start, postgres_database: str) -> None:
+    migrated(postgres_database)
+    sandbox.onvoard.add_contact(JANE)
+    daemon = start(BRIDGE_DATABASE_URL=postgres_database, BRIDGE_SCHEDULE__REFRESH_WITHIN="1s")
+    assert daemon.get("/readyz").status_code == 200
+    until(lambda: there(sandbox) == [JANE])
+    sandbox.digital_onboarding.unsubscribe(JANE)
+    until(lambda: sandbox.onvoard.contact(JANE)["email_unsubscribed"])
+    assert daemon.end() < 3
+
+
+def test_two_daemons_share_the_work(sandbox: Sandbox, start: Start, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'bridge.db'}"
+    for number in range(20):
+        sandbox.onvoard.add_contact(f"person{number}@example.com")
+    sandbox.fail("onvoard", "delay", times=None, seconds=0.15)  # long enough for both to want the same job
+    first = start()
+    assert first.address
+    second = start()
+    assert second.address
+    until(lambda: len(there(sandbox)) == 20)
+    until(lambda: all("run ended" in {line["event"] for line in each.lines()} for each in (first, second)))
+    before = ended(url, "reconcile")
+    until(lambda: ended(url, "reconcile") >= before + 2)
+    first.process.kill()
+    first.process.wait()
+    killed_at = max(run.started_at for run in rows(url, t.runs))
+    for kind in {run.kind for run in rows(url, t.runs)}:
+        spans = [(run.started_at, run.finished_at) for run in rows(url, t.runs) if run.kind == kind and run.finished_at]
+        overlaps = [(one, two) for one, two in pairwise(spans) if two[0] < one[1]]
+        assert not overlaps, kind
+    assert len(there(sandbox)) == len(set(there(sandbox))) == 20
+    until(lambda: [run for run in rows(url, t.runs) if run.kind == "contacts" and run.started_at > killed_at])
+    sandbox.onvoard.add_contact(JANE)
+    until(lambda: JANE in there(sandbox))  # the other one takes over at once
+    assert second.end() < 3
+
+
+def test_sigterm_while_a_push_is_not_answered(sandbox: Sandbox, start: Start, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'bridge.db'}"
+    daemon = start()
+    until(lambda: daemon.address and ended(url, "reconcile"))
+    fault = sandbox.fail(
+        "digital_onboarding", "delay", method="POST", path="/*contacts*", body_contains=JANE, seconds=30,
+        after_effect=True,
+    )  # fmt: skip
+    sandbox.onvoard.add_contact(JANE, name="Jane Doe")
+    until(lambda: fault.struck)
+    assert daemon.get("/healthz").status_code == 200
+    daemon.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert daemon.get("/readyz").json() == {"status": "unready", "reasons": ["the scheduler is not running"]}
+    assert daemon.end() < 10 - 0.5
+    assert rows(url, t.runs)[-1].outcome == "interrupted"
+    sandbox.clear_faults()
+    daemon = start()
+    until(lambda: sandbox.digital_onboarding.contact(JANE)["name_last"] == "Doe")
+    assert daemon.end() < 3
+    assert there(sandbox) == [JANE]
+    assert {row.status for row in rows(url, t.outbox)} == {"done"}
+
+
+@pytest.fixture
+def refused(sandbox: Sandbox, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
+    """`refused(2, BRIDGE_…=…)`: the command ends with 2; -> what it says on standard error."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in (sandbox.environment() | {"BRIDGE_DATABASE_URL": sqlite_url, "BRIDGE_WEB__PORT": "0"}).items():
+        monkeypatch.setenv(name, value)
+
+    def refused(code: int, **more: str | None) -> str:
+        result = CliRunner().invoke(cli, ["run"], env=more)
+        assert result.exit_code == code, result.output
+        assert result.stdout == ""
+        return result.stderr
+
+    return refused
+
+
+def test_a_taken_port(refused: Callable[..., str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        said = refused(1, BRIDGE_WEB__PORT=port, BRIDGE_DATABASE_URL=None)
+    assert f"web.port: {port} on 127.0.0.1 is taken (environment variable BRIDGE_WEB__PORT)" in said
+    assert not (tmp_path / "bridge.db").exists()
+
+
+def test_credentials_are_required(refused: Callable[..., str]) -> None:
+    said = refused(2, BRIDGE_ONVOARD__API_KEY=None, BRIDGE_DIGITAL_ONBOARDING__CLIENT_ID=None)
+    assert "BRIDGE_ONVOARD__API_KEY" in said
+    assert "BRIDGE_DIGITAL_ONBOARDING__CLIENT_ID" in said
+
+
+def test_only_the_default_file_is_created(refused: Callable[..., str]) -> None:
+    assert "contact-bridge db upgrade" in refused(2)
+
+
+def test_the_mirror_of_another_account(refused: Callable[..., str], sqlite_url: str) -> None:
+    migrated(sqlite_url)
+    with closing(Database(sqlite_url)) as database, database.begin() as conn:
+        cursors.claim_account(conn, "onvoard", "https://api.onvoard.com", "0" * 16, datetime.now(UTC))
+    assert "another account" in refused(1)
