@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from service.core.guard import Limits
 from service.core.mapping import FieldMap
 from service.core.records import Platform
@@ -30,6 +32,8 @@ from service.progress import Progress, Silent, Stopped
 from service.settings import Settings
 from service.store import cursors, ledger, mirror, outbox, people
 from service.store.database import Connection, Database
+
+_log = structlog.get_logger()
 
 PASSES = 20
 """A creation is followed by what fills it, and that by nothing: three passes. More is a defect, and it ends."""
@@ -64,6 +68,7 @@ class Report:
     pulled: Counter[str] = field(default_factory=Counter)
     pushed: dict[str, int] = field(default_factory=dict)
     held: dict[Platform, str] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)  # records without an id, by stream
     new_conflicts: int = 0
     new_dead: int = 0
 
@@ -79,6 +84,7 @@ class Report:
         return {
             "pulled": dict(self.pulled),
             "pushed": self.pushed,
+            "refused": self.refused,
             "held": {platform.value: why for platform, why in self.held.items()},
             "new_conflicts": self.new_conflicts,
             "new_dead_letters": self.new_dead,
@@ -207,6 +213,7 @@ class Cycle:
             self.report.new_conflicts = ledger.new_conflicts(conn, run_id)
             self.report.new_dead = outbox.new_dead(conn, self.started_at)
             self.report.pushed = outbox.counts(conn, run_id)
+            self.report.refused = dict(self.onvoard.refused)
 
         await self.bridge.db.run(look)
 
@@ -263,7 +270,11 @@ async def run(
         outcome = "interrupted"
         raise
     finally:
-        await bridge.db.run(lambda conn: cursors.finish_run(conn, run_id, outcome, cycle.report.counts(), bridge.now()))
+        counts = cycle.report.counts()
+        await bridge.db.run(lambda conn: cursors.finish_run(conn, run_id, outcome, counts, bridge.now()))
+        await bridge.db.tidy()
+        seconds = round((bridge.now() - started).total_seconds(), 3)
+        _log.info("run", run_id=run_id, kind=kind, outcome=outcome, seconds=seconds, **counts)
 
 
 async def sync(

@@ -201,10 +201,7 @@ def work() -> None:
         sqlite_autoincrement=True,
     )
     partial_index("ix_outbox_dead", "outbox", ["person_id"], "status = 'dead'")
-    partial_index(
-        "ix_outbox_open", "outbox", ["platform", "lane", "id"],
-        "status IN ('pending', 'sending', 'unknown', 'held')"
-    )
+    op.create_index("ix_outbox_status_platform_lane_id", "outbox", ["status", "platform", "lane", "id"])
     op.create_table(
         "holds", key("platform"), sa.Column("since", UtcDateTime, nullable=False),
         *columns(sa.Integer, "changed", "linked", nullable=False), sa.Column("reason", sa.Text, nullable=False),

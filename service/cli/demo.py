@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -162,12 +163,14 @@ def _what_next(story: Story, kept: Path | None, seconds: float) -> None:
     click.secho(f"That was contact-bridge, in {seconds:.0f} seconds. What next?", bold=True)
     if kept is not None:
         story.say("The mirror is kept, with its settings:")
-        for command in ("query 'SELECT * FROM people LIMIT 5'", "explain amara.okafor@example.org", "conflicts"):
-            story.command(f"contact-bridge --config {kept / 'bridge.toml'} {command}")
+        commands = ("query 'SELECT * FROM people LIMIT 5'", "explain amara.okafor@example.org", "conflicts")
+        story.command(*(f"contact-bridge --config {kept / 'bridge.toml'} {command}" for command in commands))
     else:
         story.say("Look around in what the demo leaves behind:")
-        story.command("contact-bridge demo --keep DIR     the mirror, to be queried")
-        story.command("contact-bridge demo --serve        both platforms and the daemon, running")
+        story.command(
+            "contact-bridge demo --keep DIR     # the mirror, to be queried",
+            "contact-bridge demo --serve        # both platforms and the daemon, running",
+        )
     story.say("Rehearse with your own Digital Onboarding export:")
     story.command("contact-bridge sandbox --load export.csv")
     story.say("Or begin with your own accounts; set the four credentials, and let it tell what is missing:")
@@ -192,10 +195,12 @@ def _serve(ctx: Context, story: Story, both: Sandbox, settings: Settings, databa
         story.say("In another terminal, any command works on it:")
         story.command(f"contact-bridge --config {config} status")
         story.say("Edit somebody on OnVoard, and look who hears of it:")
-        story.command(f"curl {both.onvoard_url}/_sandbox/console -d '{_EDIT}'")
-        story.command(f"contact-bridge --config {config} sync --full")
-        story.command(f"contact-bridge --config {config} explain amara.okafor@example.org")
-        click.get_text_stream("stdout").flush()
+        story.command(
+            f"curl {both.onvoard_url}/_sandbox/console -d '{_EDIT}'",
+            f"contact-bridge --config {config} sync --full",
+            f"contact-bridge --config {config} explain amara.okafor@example.org",
+        )
+        sys.stdout.flush()
         ctx.run(run._serve(settings, database, listening))
     click.echo("Stopped.")
 

@@ -32,42 +32,42 @@ def inventory(both: Sandbox) -> list[Row]:
 
 
 def mess(both: Sandbox) -> list[Row]:
-    """-> (what, how many people, OnVoard's for example, Digital Onboarding's for example)"""
+    """-> (what, how many people, OnVoard's ↔ Digital Onboarding's for example)"""
     onvoard, digital = both.onvoard.contact_list(), both.digital_onboarding.contact_list()
     by_address: dict[str, list[Contact]] = defaultdict(list)
     for contact in digital:
         by_address[(contact["email"] or "").lower()].append(contact)
     pairs = [(ov, by_address[ov["email"].lower()][0]) for ov in onvoard if by_address.get(ov["email"].lower())]
+    paired = {ov["id"] for ov, _ in pairs}
+    lonely = [contact for contact in onvoard if contact["id"] not in paired and not contact["suppressed"]]
     known = {contact["email"].lower() for contact in onvoard}
     doubles = [found for address, found in by_address.items() if address and len(found) > 1]
     alone = [contact for contact in digital if contact["email"] and contact["email"].lower() not in known]
     nameless = [contact for contact in digital if not contact["email"]]
     return [
-        ("e-mail spelled in another way", *_differing(pairs, lambda c: c["email"], lambda c: c["email"])),
-        ("known under a customer number", *_differing(
+        ("e-mail, other letters", *_differing(pairs, lambda c: c["email"], lambda c: c["email"])),
+        ("a customer number", *_differing(
             [pair for pair in pairs if "@" not in pair[1]["unique_id"]], lambda c: c["email"], lambda c: c["unique_id"],
         )),
-        ("country as somebody typed it", *_differing(pairs, _property("country"), lambda c: c["country"])),
-        ("phone in other words", *_differing(pairs, lambda c: c["phone"], lambda c: c["phone_mobile"])),
+        ("country as typed", *_differing(pairs, _property("country"), lambda c: c["country"])),
+        ("phone as typed", *_differing(pairs, lambda c: c["phone"], lambda c: c["phone_mobile"])),
         ("another address", *_differing(pairs, _property("street_address"), lambda c: c["address"])),
-        ("opted out on one side only", *_differing(
-            pairs, lambda c: "opted out" if _out(c) else "subscribed",
-            lambda c: "opted out" if c["unsubscribe_email"] else "subscribed",
+        ("one side opted out", *_differing(
+            pairs, lambda c: "opted out" if _out(c) else "opted in",
+            lambda c: "opted out" if c["unsubscribe_email"] else "opted in",
         )),
-        ("on OnVoard alone", len(onvoard) - len(pairs), _first(c["email"] for c in onvoard if not _in(c, pairs)), None),
-        ("on Digital Onboarding alone", len(alone), None, _first(c["email"] for c in alone)),
-        ("no e-mail at all", len(nameless), None, _first(_name(c) for c in nameless)),
-        ("twice on Digital Onboarding", len(doubles), None, _first(
-            " and ".join(c["unique_id"] for c in found) for found in doubles
-        )),
+        ("only on OnVoard", len(lonely), _shortest(c["email"] for c in lonely)),
+        ("only on the other side", len(alone), _shortest(c["email"] for c in alone)),
+        ("no e-mail at all", len(nameless), _shortest(_name(c) for c in nameless)),
+        ("there twice", len(doubles), _shortest(" and ".join(c["unique_id"] for c in d) for d in doubles)),
     ]  # fmt: skip
 
 
 def _differing(pairs: Iterable[Pair], of_ov: Callable[[Contact], Any], of_do: Callable[[Contact], Any]) -> Row:
-    """Of how many people both sides say something, and not the same; with the first of them."""
+    """Of how many people both sides say something, and not the same; with the one that is read fastest."""
     said = [(of_ov(ov), of_do(do)) for ov, do in pairs]
     found = [(left, right) for left, right in said if left and right and left != right]
-    return (len(found), *(found[0] if found else (None, None)))
+    return len(found), " ↔ ".join(min(found, key=lambda both: len(both[0] + both[1]), default=()))
 
 
 def _property(key: str) -> Callable[[Contact], Any]:
@@ -79,16 +79,12 @@ def _out(contact: Contact) -> bool:
     return any(contact[flag] for flag in flags)
 
 
-def _in(contact: Contact, pairs: Iterable[Pair]) -> bool:
-    return any(contact is ov for ov, _ in pairs)
-
-
 def _many(contacts: Iterable[Contact], test: Callable[[Contact], Any]) -> int:
     return sum(bool(test(contact)) for contact in contacts)
 
 
-def _first(values: Iterable[str]) -> str | None:
-    return next(iter(values), None)
+def _shortest(values: Iterable[str]) -> str | None:
+    return min(values, key=len, default=None)
 
 
 def _name(contact: Contact) -> str:

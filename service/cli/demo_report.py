@@ -13,24 +13,26 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 CREATED = "no counterpart"
+_LINE = 24
+"""Characters of an example."""
 
 _HOW = {
-    "email": "the same e-mail, whatever its case",
-    "unique_id": "the unique_id is the other side's e-mail",
-    "property": "OnVoard already names the unique_id",
-    "digital_onboarding": "was on OnVoard alone: created on Digital Onboarding",
-    "onvoard": "was on Digital Onboarding alone: created on OnVoard",
-    "digital_onboarding_only": "not linked: no e-mail, so Digital Onboarding alone",
-    "onvoard_only": "not linked: OnVoard alone",
-    "conflict": "not linked: two candidates, and nobody guesses",
-    "suppressed": "suppressed on OnVoard: no personal data is kept",
+    "email": ("email", "the same e-mail, whatever its case"),
+    "unique_id": ("unique_id", "the unique_id is the other's e-mail"),
+    "property": ("property", "OnVoard already names the unique_id"),
+    "digital_onboarding": ("created", "was on OnVoard alone"),
+    "onvoard": ("created", "was on Digital Onboarding alone"),
+    "digital_onboarding_only": (None, "not linked: has no e-mail"),
+    "onvoard_only": (None, "not linked: on OnVoard alone"),
+    "conflict": (None, "not linked: two candidates, and nobody guesses"),
+    "suppressed": (None, "suppressed on OnVoard: no personal data is kept"),
 }
 _WHY = {
     CREATED: "created: it was not there",
     "fills a blank": "fills a blank",
     "newer record": "two values: the newer record wins",
     "tie": "two values, equally old",
-    "linked": "remembers the other side's key",
+    "linked": "keeps the other side's key",
 }
 _CONFLICTS = {
     "ambiguous_identity": (
@@ -52,13 +54,14 @@ SELECT CASE WHEN p.matched_by <> 'created' THEN p.matched_by
 FROM people p
 LEFT JOIN onvoard_contacts o ON o.id = p.onvoard_contact_id
 LEFT JOIN digital_onboarding_contacts d ON d.unique_id = p.unique_id
-ORDER BY o.email = d.email, p.person_id
+ORDER BY o.email = d.email, p.matched_by = 'unique_id' AND d.email = d.unique_id, length(o.email), length(d.email),
+         p.person_id
 """
 _FLOWS = """
 SELECT c.platform, c.rule, c.person_id, c.field, c.old_value, c.new_value
 FROM changes c
 WHERE c.run_id = {run_id} AND c.field NOT LIKE 'custom.%' AND c.field <> 'unique_id'
-ORDER BY c.old_value IS NULL OR c.old_value = '', c.id
+ORDER BY c.id
 """
 _REFUSED = """
 SELECT count(*), reason, min(digital_onboarding_value) FROM conflicts
@@ -76,18 +79,18 @@ _OPEN = "SELECT kind, count(*), min(id) FROM conflicts WHERE status = 'open' GRO
 
 
 def links(database: Database) -> list[Row]:
-    """-> (people, by what, OnVoard's of one of them, Digital Onboarding's)"""
+    """-> (matched_by, people, what it means, an example)"""
     found: dict[str, list[Row]] = {}
     for how, *sides in readonly.query(database, _LINKS).rows:
         found.setdefault(how, []).append(tuple(sides))
     order = [*_HOW, *(how for how in found if how not in _HOW)]
-    return [(len(found[how]), _HOW.get(how, how), *_example(found[how][0])) for how in order if how in found]
+    named = [(how, *_HOW.get(how, (None, how))) for how in order if how in found]
+    return [(by, len(found[how]), meaning, _example(*found[how][0])) for how, by, meaning in named]
 
 
-def _example(sides: Row) -> Row:
-    onvoard, digital, unique_id = sides
-    keyed = unique_id if digital in (None, unique_id) else f"{digital}, as {unique_id}"
-    return (onvoard, None if unique_id is None else keyed)
+def _example(onvoard: str | None, digital: str | None, unique_id: str | None) -> str | None:
+    keyed = digital if digital == unique_id else f"{digital} as {unique_id}"
+    return " ↔ ".join(side for side in (onvoard, keyed if unique_id else None) if side) or None
 
 
 def flows(database: Database, run_id: int) -> list[Row]:
@@ -96,13 +99,15 @@ def flows(database: Database, run_id: int) -> list[Row]:
     for platform, rule, *change in readonly.query(database, _FLOWS.format(run_id=run_id)).rows:
         found.setdefault((platform, rule), []).append(tuple(change))
     rows = [
-        (SIDES[platform], why(rule), len({change[0] for change in changes}), len(changes), _shown(*changes[0][1:]))
+        (SIDES[platform], why(rule), len({change[0] for change in changes}), len(changes), _telling(changes))
         for (platform, rule), changes in found.items()
     ]
     return sorted(rows, key=lambda row: (row[0], -row[2], row[1]))
 
 
-def _shown(field: str, old: str | None, new: str | None) -> str:
+def _telling(changes: Iterable[Row]) -> str:
+    """One that replaced something, if any did, and that fits into a line."""
+    _, field, old, new = min(changes, key=lambda change: (not change[2], abs(len(change[1] + change[3]) - _LINE)))
     return f"{field}: {arrow(old, new)}"
 
 
@@ -126,19 +131,29 @@ def refused(database: Database) -> list[Row]:
 
 
 def written(database: Database, run_id: int) -> tuple[list[Row], list[Row]]:
-    """Each write of a run. -> (changes: who, to, field, old → new, why; creations: who, where, how many fields)"""
+    """Each write of a run. -> (changes: who, what, old → new, why; creations: who, where, how many fields)"""
     changes: list[Row] = []
     created: dict[tuple[str, str], int] = {}
     for who, platform, field, old, new, rule in readonly.query(database, _WRITTEN.format(run_id=run_id)).rows:
         if rule == CREATED:
             created[who, SIDES[platform]] = created.get((who, SIDES[platform]), 0) + 1
         else:
-            changes.append((who, SIDES[platform], field, arrow(old, new), why(rule)))
+            changes.append((who, f"{SIDES[platform]}: {field}", arrow(old, new), why(rule)))
     return changes, [(*key, fields) for key, fields in created.items()]
 
 
-def conflicts(database: Database) -> tuple[list[Row], Iterable[int]]:
+def lost(database: Database, run_id: int) -> list[str]:
+    """The values that lost against a newer one in this run."""
+    sql = f"SELECT onvoard_value, digital_onboarding_value, kept FROM conflicts WHERE run_id = {run_id}"
+    found = readonly.query(database, f"{sql} AND kind = 'both_changed'").rows
+    return [digital if kept == "onvoard" else onvoard for onvoard, digital, kept in found]
+
+
+def conflicts(database: Database) -> tuple[list[Row], list[int]]:
     """What waits for a person. -> (how many, what it means, what to do), one id of each kind"""
     found = readonly.query(database, _OPEN).rows
-    rows = [(number, *_CONFLICTS.get(kind, (kind, f"contact-bridge conflicts show {one}"))) for kind, number, one in found]
+    rows = [
+        (number, *_CONFLICTS.get(kind, (kind, f"contact-bridge conflicts show {one}")))
+        for kind, number, one in found
+    ]
     return rows, [one for _, _, one in found]

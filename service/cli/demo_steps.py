@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,16 +29,18 @@ _SHOWN = 12
 """Rows of a table of writes; there are fewer unless something is odd."""
 QUERIES = (
     ("How many people there are, by status", """
-SELECT status, count(*) AS people, count(*) FILTER (WHERE email_opted_out) AS opted_out
+SELECT status, count(*) AS people,
+       count(*) FILTER (WHERE email_opted_out) AS opted_out
 FROM people GROUP BY status ORDER BY people DESC
 """),
     ("The happiest people whom both platforms know", """
-SELECT name_first, name_last, email, review_count AS reviews, avg_rating AS rating
+SELECT name_first, name_last, email, review_count, avg_rating
 FROM people WHERE status = 'linked' AND review_count >= 2
 ORDER BY avg_rating DESC, review_count DESC, email LIMIT 5
 """),
-    ("Who opted out, as each platform says it", """
-SELECT p.email, o.email_unsubscribed AS onvoard, d.unsubscribe_email AS digital_onboarding
+    ("Who gets no e-mail, as each platform says it", """
+SELECT p.email, o.email_unsubscribed AS onvoard, o.email_marked_as_spam AS spam,
+       o.email_hard_bounced AS bounced, d.unsubscribe_email AS digital_onboarding
 FROM people p
 JOIN onvoard_contacts o ON o.id = p.onvoard_contact_id
 JOIN digital_onboarding_contacts d ON d.unique_id = p.unique_id
@@ -76,7 +77,7 @@ class Demo:
             )
             tell.table(_BOTH, demo_mess.inventory(self.both))
             tell.say("They do not agree about who these people are:")
-            tell.table(("what", "people", f"{OV}, e.g.", f"{DO}, e.g."), demo_mess.mess(self.both))
+            tell.table(("what", "people", f"e.g. {OV} ↔ {DO}"), demo_mess.mess(self.both))
 
     async def read(self, bridge: Bridge) -> None:
         tell = self.story
@@ -109,7 +110,7 @@ class Demo:
         with tell.step("The first sync: who is who, and filling the gaps", "contact-bridge sync"):
             report = await self._sync(bridge)
             rows = demo_report.links(self.database)
-            tell.table(("people", "linked by", f"{OV}, e.g.", f"{DO}, e.g."), rows)
+            tell.table(("matched_by", "people", "which means", f"e.g. {OV} ↔ {DO}"), rows)
             tell.say("What was written, and why. Two values for one field: the newer record wins, the other is kept.")
             flows = demo_report.flows(self.database, report.run_id)
             tell.table(("written to", "why", "people", "fields", "e.g."), flows)
@@ -135,9 +136,12 @@ class Demo:
             report = await self._sync(bridge, full=True)
             _expect(not (missed := scene.missed()), f"{len(missed)} edits did not arrive: {[e.what for e in missed]}")
             changes, created = demo_report.written(self.database, report.run_id)
-            tell.table(("who", "written to", "field", "old → new", "why"), changes[:_SHOWN])
+            tell.table(("who", "written", "old → new", "why"), changes[:_SHOWN])
             for who, where, fields in created:
                 tell.say(f"{who} was created on {where}, with {fields} fields.")
+            lost = demo_report.lost(self.database, report.run_id)
+            _expect(lost == ["1 Old Mill Lane"], f"these values lost: {lost}")
+            tell.say(f"Both sides had edited one address. The older edit lost, and is kept on record: {lost[0]}.")
         self.consent(scene)
         self.activities(scene)
 
@@ -173,7 +177,10 @@ class Demo:
     def activities(self, scene: Scene) -> None:
         tell = self.story
         with tell.step(f"What happened on {DO} is now on {OV}"):
-            tell.say("As custom activities, once each and with their own time, for segments and workflows there:")
+            tell.say(
+                "As custom activities (custom.digital_onboarding_…), once each and with their own time, for segments "
+                "and workflows there:"
+            )
             found = [each for each in self.both.onvoard.activity_list() if each["type"].startswith("custom.")]
             _expect(len(found) == 3, f"{len(found)} activities were sent, not 3")
             detail = ("objective_name", "channel", "unique_id")
@@ -184,7 +191,7 @@ class Demo:
                 )
                 for each in found
             ]  # fmt: skip
-            tell.table(("custom.digital_onboarding_…", "contact", "when", "what"), rows)
+            tell.table(("activity", "contact", "when", "what"), rows)
 
     async def third_sync(self, bridge: Bridge) -> None:
         tell = self.story
@@ -205,8 +212,7 @@ class Demo:
             _expect(bool(rows), "no conflict waits")
             tell.table(("conflicts", "what it is", "what to do"), rows)
             tell.say("Each with both sides of its people:")
-            for number in ids:
-                tell.command(f"contact-bridge conflicts show {number}")
+            tell.command(*(f"contact-bridge conflicts show {number}" for number in ids))
 
     def questions(self) -> None:
         tell = self.story

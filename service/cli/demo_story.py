@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NARROWEST, WIDEST = 60, 120
 PIPED = 100
 """Columns where there is no terminal, and COLUMNS does not say how many."""
+_INDENT, _GAP = 3, 2
 
 
 class Story:
@@ -40,24 +41,26 @@ class Story:
         click.echo()
         click.secho(head + "─" * max(0, self._screen.width - len(head)), bold=True)
         if command:
-            self.command(command)
+            click.secho(f"   $ {command}", fg="cyan")
         yield
         sys.stdout.flush()
 
     def say(self, text: str) -> None:
         """A paragraph, wrapped."""
-        from rich.padding import Padding
         from rich.text import Text
 
         click.echo()
-        self._print(Padding(Text(text), (0, 0, 0, 0)))
+        self._print(Text(text))
 
     def heading(self, text: str) -> None:
         click.echo()
         click.secho(f"   {text}", bold=True)
 
-    def command(self, text: str) -> None:
-        click.secho(f"   $ {text}", fg="cyan")
+    def command(self, *lines: str) -> None:
+        """What an operator types."""
+        click.echo()
+        for line in lines:
+            click.secho(f"   $ {line}", fg="cyan")
 
     def code(self, sql: str) -> None:
         """SQL as it may be pasted."""
@@ -71,22 +74,52 @@ class Story:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+        cells = [[_cell(value) for value in row] for row in rows]
+        widths = _widths(list(zip(columns, *cells, strict=True)), self._screen.width - _INDENT)
         for index, name in enumerate(columns):
-            numbers = bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
-            table.add_column(Text(name), overflow="fold", justify="right" if numbers else "left")
-        for row in rows:
-            table.add_row(*(Text(_cell(value)) for value in row))
+            numbers = bool(rows) and all(_is_number(row[index]) for row in rows)
+            table.add_column(
+                Text(name), overflow="fold", justify="right" if numbers else "left", width=widths[index]
+            )
+        for row in cells:
+            table.add_row(*map(Text, row))
         click.echo()
-        self._print(table, indent=3)
+        self._print(table)
 
-    def _print(self, what: RenderableType, indent: int = 3) -> None:
+    def _print(self, what: RenderableType) -> None:
+        """Indented, and without the blanks that fill a line up."""
         from rich.padding import Padding
 
         with self._screen.capture() as captured:
-            self._screen.print(Padding(what, (0, 0, 0, indent), expand=False))
+            self._screen.print(Padding(what, (0, 0, 0, _INDENT), expand=False))
         for line in captured.get().splitlines():
             click.echo(line.rstrip())
+
+
+def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int | None]:
+    """What each column gets: all it would like, or at least its longest word, so that no word is torn apart that need
+    not be, and of the rest what saves most lines. None where even that is too much."""
+    from rich.cells import cell_len
+
+    room -= (_GAP + 1) * (len(columns) - 1)  # rich adds a divider, if only a blank one
+    lengths = [[cell_len(cell) for cell in column] for column in columns]
+    words = [max((cell_len(word) for cell in column for word in cell.split()), default=1) for column in columns]
+    least = next(
+        (tried for longest in (room, 32, 24, 20) if sum(tried := [min(w, longest) for w in words]) <= room), None
+    )
+    if least is None:
+        return [None] * len(columns)
+    for _ in range(room - sum(least)):
+        gains = [sum(n * n for n in column if n > width) / width**2 for column, width in zip(lengths, least, strict=True)]
+        if not any(gains):
+            break
+        least[gains.index(max(gains))] += 1
+    return list(least)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _cell(value: Any) -> str:

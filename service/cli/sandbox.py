@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,7 +131,7 @@ def _announce(both: Sandbox, export: Path | None) -> None:
     click.echo("\nPaste these lines into the terminal in which you run contact-bridge:\n", err=True)
     for name, value in both.environment().items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    click.get_text_stream("stdout").flush()
+    sys.stdout.flush()
     click.echo("\nA mirror belongs to one pair of accounts, so give this pair one of its own:\n", err=True)
     click.echo("export BRIDGE_DATABASE_URL=sqlite:///sandbox.db", err=True)
     steps = ["db upgrade", "check", "setup", f"import {shlex.quote(str(export))}" if export else "", "plan", "sync"]

@@ -52,7 +52,8 @@ class _Batch:
         ids = [row.get("link_unique_id") or row.get("unique_id") for row in rows]
         self.index: Index = people.index_around(conn, emails, [i for i in ids if i])
         self.erased = erasure.erased_among(conn, emails, [])
-        self.taken: set[str] = set()
+        self.taken: set[str] = set()  # unique_ids
+        self.linked: set[str] = set()  # contact ids
         outbox.supersede(conn, [row["person_id"] for row in rows])
 
     def onvoard(self) -> None:
@@ -66,10 +67,11 @@ class _Batch:
             if not self._stops(row, verdict):
                 if isinstance(verdict, Same):
                     self.taken.add(verdict.id)
+                    self.linked.add(row["id"])
                     people.link(self.conn, row["id"], verdict.id, verdict.by, self.frame.now)
                 else:
                     self._create_on_digital_onboarding(row)
-        people.settle_looks(self.conn, contact_ids=[row["id"] for row in self.rows if not self._linked(row)])
+        people.settle_looks(self.conn, contact_ids=[row["id"] for row in self.rows if row["id"] not in self.linked])
 
     def digital_onboarding(self) -> None:
         for row in self.rows:
@@ -78,10 +80,6 @@ class _Batch:
             if not self._stops(row, verdict):
                 self._create_on_onvoard(row)
         people.settle_looks(self.conn, unique_ids=[row["unique_id"] for row in self.rows])
-
-    def _linked(self, row: Row) -> bool:
-        person = people.person_of(self.conn, contact_id=row["id"])
-        return person is not None and person.unique_id is not None
 
     def _stops(self, row: Row, verdict: Verdict) -> bool:
         """Whether the person stands still: in a conflict that goes on, or in a new one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ FIELDS = {*TEXTS, *FLAGS, *TIMES, "meta_public"}
 _YES = {"true", "t", "1", "y", "yes"}
 _NO = {"false", "f", "0", "n", "no", ""}
 _DONE = {*_YES, "complete", "completed", "done"}
+_UNREADABLE = re.compile("[\ud800-\udfff]")  # what `surrogateescape` leaves of bytes that are not UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class BadRow:
 
 
 class _Lines:
-    """The lines of a file, numbered, which can be taken back: an unclosed quote swallows all that follows it."""
+    """The lines of a file, numbered, which can be taken back: an unclosed quote swallows what follows, up to the next
+    quote, the longest field that `csv` takes, or the end of the file."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
@@ -58,6 +61,8 @@ class _Lines:
 
     def __next__(self) -> str:
         line = self._back.pop() if self._back else next(self._lines)
+        if self.begins == 1 and not self.taken:
+            line = line.removeprefix("\ufeff")
         self.taken.append(line)
         return line
 
@@ -83,9 +88,8 @@ def read(lines: Iterable[str]) -> Iterator[Contact | BadRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            if "end of data" in str(error):
-                source.take_back()
-                reader = csv.reader(source, strict=True)
+            source.take_back()
+            reader = csv.reader(source, strict=True)
             yield BadRow(source.begins, f"not CSV: {error}")
             continue
         if not cells:
@@ -98,9 +102,11 @@ def read(lines: Iterable[str]) -> Iterator[Contact | BadRow]:
 
 def _header(reader: Any) -> list[str]:
     try:
-        header = [name.strip().lstrip("\ufeff") for name in next(reader)]
+        header = [name.strip() for name in next(reader)]
     except (StopIteration, csv.Error):
         raise UsageError("the file is empty or not CSV: its first line must name the columns") from None
+    if any(map(_UNREADABLE.search, header)):
+        raise UsageError("line 1 is not UTF-8")
     doubles = {name for name in header if header.count(name) > 1}
     if doubles:
         raise UsageError(f"line 1 names a column twice: {', '.join(sorted(doubles))}")
@@ -115,8 +121,10 @@ def _header(reader: Any) -> list[str]:
 def _contact(line: int, header: list[str], cells: list[str]) -> Contact:
     if len(cells) != len(header):
         raise ValueError(f"{len(cells)} values for {len(header)} columns")
-    if any("\udc80" <= c <= "\udcff" for cell in cells for c in cell):
+    if any(map(_UNREADABLE.search, cells)):
         raise ValueError("not UTF-8")
+    if any("\x00" in cell for cell in cells):
+        raise ValueError("a NUL character")
     values: dict[str, Any] = {}
     completions: dict[str, datetime | None] = {}
     for name, cell in zip(header, cells, strict=True):
@@ -151,7 +159,8 @@ def _object(cell: str) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(cell)
-    except ValueError:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # Infinity, or half a character
+    except (ValueError, RecursionError):
         raise ValueError("meta_public: not JSON") from None
     if not isinstance(value, dict):
         raise ValueError("meta_public: not a JSON object")
@@ -161,6 +170,6 @@ def _object(cell: str) -> dict[str, Any] | None:
 def _time(name: str, cell: str) -> datetime:
     try:
         at = datetime.fromisoformat(cell)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"{name}: not a time in ISO 8601") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

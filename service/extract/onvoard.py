@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+import structlog
 
 from service.core import windows
 from service.core.windows import EPOCH, PAGE, SECOND, Position
@@ -18,6 +21,8 @@ from service.store import absorb, cursors, mirror
 from service.store import tables as t
 from service.store.database import Connection, Database
 from service.store.tables import Table
+
+_log = structlog.get_logger()
 
 # Records become visible a little after the time that they bear.
 OVERLAP = timedelta(seconds=60)
@@ -54,7 +59,8 @@ class OnvoardReader:
         self, client: OnVoard, db: Database, run_id: int, now: Callable[[], datetime], progress: Progress
     ) -> None:
         self.client, self.db, self.run_id, self.now, self.progress = client, db, run_id, now, progress
-        self.revived: list[str] = []  # unique_ids of people who are suppressed no longer
+        self.surprises: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()  # records without an id, by stream
         self.streams = {stream.name: stream for stream in self._streams()}
 
     def _streams(self) -> list[Stream]:
@@ -87,11 +93,21 @@ class OnvoardReader:
         ]  # fmt: skip
 
     def _save_contacts(self, conn: Connection, contacts: Sequence[Any]) -> None:
-        self.revived += absorb.onvoard_contacts(conn, contacts, run_id=self.run_id, now=self.now())
+        absorb.onvoard_contacts(conn, contacts, run_id=self.run_id, now=self.now())
 
     @staticmethod
     def _save_activities(conn: Connection, records: Sequence[Any]) -> None:
         absorb.want_reread(conn, absorb.activities(conn, records))
+
+    def _note(self, name: str, page: Page[Any]) -> None:
+        """What a page holds beyond the document is told once per kind; a record without an id cannot be kept."""
+        for surprise, number in page.surprises.items():
+            if surprise not in self.surprises:
+                _log.warning("surprise", stream=name, what=surprise)
+            self.surprises[surprise] += number
+        for refused in page.refused:
+            self.refused[name] += 1
+            _log.warning("record refused", stream=name, reason=refused.reason, keys=refused.raw_keys)
 
     async def walk(self, stream: Stream, upper: datetime | None, lower: datetime | None) -> AsyncIterator[Step]:
         """Newest first from `upper` (None: from now) down to `lower` (None: to the beginning)."""
@@ -99,6 +115,7 @@ class OnvoardReader:
         after = lower - SECOND if lower is not None and lower > EPOCH else None
         while True:
             page = await stream.fetch(position.before, after, position.page)
+            self._note(stream.name, page)
             times = [when for when in map(stream.when, page.items) if when is not None]
             if is_last(page, PAGE):
                 yield Step(page, lower or EPOCH, last=True)
@@ -272,6 +289,7 @@ class OnvoardReader:
         read, number = 0, 1
         while True:
             page: Page[Any] = await listing.list(page=number, page_size=PAGE)  # type: ignore[attr-defined]
+            self._note(name, page)
             rows = [absorb.row_of(item) for item in page.items]
             await self.db.run(lambda conn, rows=rows: mirror.save_records(conn, table, rows, key))  # type: ignore[misc]
             read += len(rows)

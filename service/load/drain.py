@@ -11,7 +11,7 @@ from typing import Any
 from service.core.consent import check_payload
 from service.core.mapping import normal_email
 from service.core.records import Platform
-from service.errors import NotFound, PlatformError, RuleBroken, Verdict
+from service.errors import Denied, NotFound, PlatformError, RateLimited, RuleBroken, ServerFailed, Unreachable, Verdict
 from service.load.settle import Settler
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
@@ -23,6 +23,8 @@ from service.store.outbox import Lane, Operation
 Row = dict[str, Any]
 ONVOARD_CHUNK = 64
 """Pushes to OnVoard whose intents are recorded, and whose answers are settled, together."""
+MAX_ATTEMPTS = 5
+"""After so many failed cycles a push that alone makes the platform fail becomes a dead letter (law 6)."""
 
 
 class Drain:
@@ -44,7 +46,7 @@ class Drain:
     async def all(self, *, activities: bool) -> int:
         """Every pending push; `activities` says whether OnVoard knows their types. -> how many were sent
 
-        Raises the PlatformError that stopped a platform, after what could be said to the other one.
+        Raises the PlatformError that kept back some of a lane, after all that could be said of it.
         """
         sent = 0
         for lane in Lane:
@@ -63,16 +65,20 @@ class Drain:
 
     async def _onvoard(self, lane: Lane) -> int:
         sent, after = 0, 0
+        failure: BaseException | None = None
         while rows := await self._take(lane, Platform.ONVOARD, ONVOARD_CHUNK, after):
             after = rows[-1]["id"]
             outcomes = await asyncio.gather(*(self._push(row) for row in rows), return_exceptions=True)
-            stopped = await self.db.run(
+            failed = await self.db.run(
                 lambda conn, rows=rows, outcomes=outcomes: self._settle_onvoard(conn, rows, outcomes)  # type: ignore[misc]
             )
             self.progress.advance("push to onvoard", len(rows))
             sent += len(rows)
-            if stopped is not None:
-                raise stopped
+            failure = failure or (failed[0] if failed else None)
+            if len(failed) == len(rows) or any(_stops_everybody(error) for error in failed):
+                break
+        if failure is not None:
+            raise failure
         return sent
 
     async def _take(self, lane: Lane, platform: Platform, limit: int, after: int) -> list[Row]:
@@ -97,9 +103,9 @@ class Drain:
         same = [c for c in found.items if normal_email(c.email) == row["target"]]
         return _Found(same[0]) if same else await self.onvoard.contacts.create_or_update(**payload)
 
-    def _settle_onvoard(self, conn: Connection, rows: Sequence[Row], outcomes: Sequence[Any]) -> BaseException | None:
-        """-> the error that stops this platform for now, if there was one"""
-        stopped: BaseException | None = None
+    def _settle_onvoard(self, conn: Connection, rows: Sequence[Row], outcomes: Sequence[Any]) -> list[BaseException]:
+        """-> the errors of those that have to be tried again"""
+        failed: list[BaseException] = []
         for row, outcome in zip(rows, outcomes, strict=True):
             now = self.now()
             if isinstance(outcome, _Found):
@@ -114,18 +120,20 @@ class Drain:
             elif isinstance(outcome, NotFound) and row["operation"] != Operation.CREATE_CONTACT:
                 self.settler.gone_from_onvoard(conn, row, now)
             else:
-                stopped = self._failed(conn, [row], outcome) or stopped
-        return stopped
+                failed += self._failed(conn, [row], outcome)
+        return failed
 
-    def _failed(self, conn: Connection, rows: Sequence[Row], error: BaseException) -> BaseException | None:
-        """A push that did not get through. -> the error, where the rest should wait too"""
+    def _failed(self, conn: Connection, rows: Sequence[Row], error: BaseException) -> list[BaseException]:
+        """A push that did not get through. -> the error, where it is to be tried again"""
         ids, now = [row["id"] for row in rows], self.now()
         verdict = error.verdict if isinstance(error, PlatformError) else None
-        if isinstance(error, RuleBroken) or verdict in (Verdict.GIVE_UP, Verdict.SPLIT):
+        # Nobody else is in this request, and it has failed time and again: it is not the platform.
+        poison = isinstance(error, ServerFailed) and len(rows) == 1 and rows[0]["attempts"] >= MAX_ATTEMPTS
+        if isinstance(error, RuleBroken) or verdict in (Verdict.GIVE_UP, Verdict.SPLIT) or poison:
             outbox.mark(conn, ids, "dead", now, str(error))
-            return None
+            return []
         outbox.mark(conn, ids, "unknown" if verdict is Verdict.LOOK else "pending", now, _reason(error))
-        return error
+        return [error]
 
     async def _digital(self, lane: Lane) -> int:
         sent, after = 0, 0
@@ -144,14 +152,15 @@ class Drain:
         try:
             answer = await self.digital.upsert_contacts([row["payload"] for row in rows])
         except PlatformError as error:
-            if error.verdict in (Verdict.GIVE_UP, Verdict.SPLIT) and len(rows) > 1:
+            # What fails a second time may do so because of one of them.
+            again = isinstance(error, ServerFailed) and max(row["attempts"] for row in rows) > 0
+            if (error.verdict in (Verdict.GIVE_UP, Verdict.SPLIT) or again) and len(rows) > 1:
                 middle = len(rows) // 2
                 await self._send_batch(rows[:middle])
                 await self._send_batch(rows[middle:])
                 return
-            stopped = await self.db.run(lambda conn, error=error: self._failed(conn, rows, error))  # type: ignore[misc]
-            if stopped is not None:
-                raise stopped from None
+            if await self.db.run(lambda conn, error=error: self._failed(conn, rows, error)):  # type: ignore[misc]
+                raise error from None
             return
         except RuleBroken as error:
             await self._send_apart(rows, error)
@@ -214,6 +223,11 @@ def _without_doubles(rows: Sequence[Row]) -> list[list[Row]]:
         batches[-1].append(row)
         seen.add(row["target"])
     return batches
+
+
+def _stops_everybody(error: BaseException) -> bool:
+    """Not about the record: nobody else would get through."""
+    return not isinstance(error, PlatformError) or isinstance(error, Denied | RateLimited | Unreachable)
 
 
 def _reason(error: BaseException) -> str:

@@ -86,7 +86,6 @@ class Settler:
             unique_id
             for unique_id, contact in existing.items()
             if by_id[unique_id]["lane"] == Lane.CREATION
-            and by_id[unique_id]["attempts"] > 0
             and contact.inserted_at is not None
             and contact.inserted_at >= by_id[unique_id]["created_at"]
         )

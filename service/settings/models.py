@@ -47,7 +47,7 @@ class OnVoard(Group):
     api_key: Secret | None = None
     webhook_secret: Secret | None = None
     # Undocumented: a guess that a 429 corrects.
-    requests_per_second: Rate = 50.0
+    requests_per_second: Rate = 100.0
     concurrency: Count = 16
     timeout: Interval = every("30s")
 

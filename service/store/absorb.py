@@ -24,14 +24,10 @@ def row_of(record: Any) -> Row:
 
 def onvoard_contacts(
     conn: Connection, contacts: Iterable[Any], *, run_id: int, now: datetime, own: bool = False
-) -> list[str]:
-    """OnVoard contacts as read, or as answered to a write of ours (`own`).
-
-    Suppressed ones leave the mirror instead. -> unique_ids of people who are suppressed no longer, to be asked about.
-    """
+) -> None:
+    """OnVoard contacts as read, or as answered to a write of ours (`own`). Suppressed ones leave the mirror instead."""
     rows = [row_of(contact) for contact in contacts]
     stones = erasure.suppressed_contacts(conn, [row["id"] for row in rows])
-    revived: list[str] = []
     living: list[Row] = []
     for row in rows:
         if row["suppressed"]:
@@ -41,11 +37,9 @@ def onvoard_contacts(
                 people.settle_looks(conn, contact_ids=[row["id"]])
             continue
         if row["id"] in stones:
-            unique_id = erasure.revive(conn, row, now)
-            revived += [unique_id] if unique_id else []
+            erasure.revive(conn, row)
         living.append(mirror.onvoard_contact_row(row, now))
     mirror.save_onvoard_contacts(conn, living, own=own)
-    return revived
 
 
 def activities(conn: Connection, records: Iterable[Any]) -> set[str]:

@@ -48,6 +48,12 @@ def fact_once(conn: Connection, key: str, value: str) -> str:
     return fact(conn, key) or value
 
 
+def facts_under(conn: Connection, prefix: str) -> dict[str, str]:
+    """The facts whose key begins so, by what follows."""
+    query = select(t.facts.c.key, t.facts.c.value).where(t.facts.c.key.startswith(prefix, autoescape=True))
+    return {key.removeprefix(prefix): value for key, value in conn.execute(query)}
+
+
 def forget_fact(conn: Connection, key: str) -> None:
     conn.execute(delete(t.facts).where(t.facts.c.key == key))
 

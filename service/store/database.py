@@ -130,6 +130,21 @@ class Database:
         except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as failure:
             raise _translate(self.name, failure).with_traceback(failure.__traceback__) from None
 
+    async def tidy(self) -> None:
+        """What was erased leaves SQLite's write-ahead log too; nothing to do elsewhere."""
+        if self.file is None:
+            return
+
+        def truncate() -> None:
+            with self.translated(), self.engine.connect() as connection:
+                driver: Any = connection.connection.driver_connection
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+        if self._writer is None:
+            truncate()
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._writer, truncate)
+
     def close(self) -> None:
         """Ends the writer thread, after what it has begun, and all connections. May be called twice."""
         if self._writer is not None:

@@ -21,6 +21,8 @@ from service.store import tables as t
 from service.store.mirror import insert
 from service.store.outbox import Lane, Operation
 
+UNSUPPRESSED = "unsuppressed:"
+"""Facts of people who came back: contact id -> unique_id, "" where it is not known."""
 OPT_OUTS = {"unsubscribe_email": True, "unsubscribe_sms": True}
 
 
@@ -213,10 +215,11 @@ def suppressed_contacts(conn: Connection, contact_ids: Iterable[str]) -> set[str
     return set(conn.execute(query).scalars())
 
 
-def revive(conn: Connection, contact: dict[str, Any], now: datetime) -> str | None:
+def revive(conn: Connection, contact: dict[str, Any]) -> None:
     """An OnVoard contact that is suppressed no longer: its person lives again.
 
-    -> the unique_id by which Digital Onboarding knows this person, if it is known or follows from the address
+    By which unique_id Digital Onboarding knows this person, if that is known or follows from the address, is kept
+    until it has been asked (`to_be_asked`).
     """
     stones = t.tombstones
     stone = conn.execute(
@@ -224,13 +227,21 @@ def revive(conn: Connection, contact: dict[str, Any], now: datetime) -> str | No
         .where(stones.c.onvoard_contact_id == contact["id"], t.persons.c.state == "suppressed")
     ).one_or_none()  # fmt: skip
     if stone is None:
-        return None
+        return
     values = {"state": "active", "unique_id": None, "matched_by": None, "linked_at": None}
     conn.execute(update(t.persons).where(t.persons.c.id == stone.person_id).values(values))
     conn.execute(delete(stones).where(stones.c.person_id == stone.person_id))
-    cursors.set_fact(conn, f"unsuppressed:{contact['id']}", "1")
-    if stone.unique_id:
-        return str(stone.unique_id)
-    hasher = Hasher(conn)
     email = contact.get("email") or ""
-    return normal_email(email) if stone.unique_id_hash and hasher(email) == stone.unique_id_hash else None
+    by_address = stone.unique_id_hash is not None and Hasher(conn)(email) == stone.unique_id_hash
+    cursors.set_fact(
+        conn, f"{UNSUPPRESSED}{contact['id']}", stone.unique_id or (normal_email(email) if by_address else "")
+    )
+
+
+def to_be_asked(conn: Connection) -> list[str]:
+    """unique_ids of people who came back, and of whom the mirror knows nothing on Digital Onboarding any more."""
+    named = cursors.facts_under(conn, UNSUPPRESSED).values()
+    known = select(t.digital_onboarding_contacts.c.unique_id).where(
+        t.digital_onboarding_contacts.c.unique_id.in_(list(named))
+    )
+    return sorted(set(named) - set(conn.execute(known).scalars()) - {""})

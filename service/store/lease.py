@@ -7,12 +7,12 @@ import os
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from service.errors import Busy
+from service.errors import Busy, DatabaseError
 from service.store import cursors
 from service.store.database import Database
 
@@ -41,7 +41,8 @@ async def lease(db: Database, name: str, *, wait: float = 0.0) -> AsyncIterator[
 async def _renew(db: Database, name: str, owner: str) -> None:
     while True:
         await asyncio.sleep(RENEW)
-        await db.run(lambda conn: cursors.take_lease(conn, name, owner, datetime.now(UTC), TTL))
+        with suppress(DatabaseError):  # the work itself will say so, and the next renewal may get through
+            await db.run(lambda conn: cursors.take_lease(conn, name, owner, datetime.now(UTC), TTL))
 
 
 def _take(conn: Connection, name: str, owner: str) -> bool:

@@ -365,14 +365,7 @@ outbox = Table(
     Column("basis", Json),  # what the other side held, by field: its base once this is confirmed
     Column("fingerprint", Text, index=True),  # of what is sent: a dead letter is not sent again unchanged
     Column("sync_id", Text, unique=True),  # activities: once (law 5)
-    Index(
-        "ix_outbox_open",
-        "platform",
-        "lane",
-        "id",
-        sqlite_where=text("status IN ('pending', 'sending', 'unknown', 'held')"),
-        postgresql_where=text("status IN ('pending', 'sending', 'unknown', 'held')"),
-    ),
+    Index("ix_outbox_status_platform_lane_id", "status", "platform", "lane", "id"),
     Index(
         "ix_outbox_dead", "person_id", sqlite_where=text("status = 'dead'"), postgresql_where=text("status = 'dead'")
     ),

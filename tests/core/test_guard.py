@@ -72,8 +72,14 @@ def test_the_reason_names_the_numbers_and_the_limits():
 
 @pytest.mark.parametrize(
     ("since", "released"),
-    [(None, False), (NOON, False), (NOON - 24 * HOUR + timedelta(seconds=1), False), (NOON - 24 * HOUR, True), (NOON - 99 * HOUR, True)],
-)  # fmt: skip
+    [
+        (None, False),
+        (NOON, False),
+        (NOON - 24 * HOUR + timedelta(seconds=1), False),
+        (NOON - 24 * HOUR, True),
+        (NOON - 99 * HOUR, True),
+    ],
+)
 def test_held_opt_outs_go_out_when_they_have_waited_long_enough(since, released):
     decided = ruling(80, 200, since=since, opted_out=80)
     assert decided.hold, "all else goes on waiting"

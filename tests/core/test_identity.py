@@ -157,6 +157,14 @@ def test_one_of_two_with_its_email_has_a_partner_already():
     assert verdict.digital_onboarding == ("u1",)
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_one_whose_unique_id_an_onvoard_contact_carries_is_not_created_there(linked):
+    """Whoever carries it is somebody else's partner, or not alone in carrying it. A link that exists is not frozen."""
+    verdict = of_digital([C("ct_1", "b@x.de", linked, link_unique_id="u1")], [C("u1", "a@x.de")])
+    assert isinstance(verdict, Ambiguous)
+    assert (verdict.onvoard, verdict.digital_onboarding) == (() if linked else ("ct_1",), ("u1",))
+
+
 # Addresses that were freed, and unique_ids that outlived them
 
 
