@@ -30,7 +30,7 @@ from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
 from service.progress import Progress, Silent, Stopped
 from service.settings import Settings
-from service.store import cursors, ledger, mirror, outbox, people
+from service.store import cursors, erasure, ledger, mirror, outbox, people
 from service.store.database import Connection, Database
 
 _log = structlog.get_logger()
@@ -97,6 +97,7 @@ class Cycle:
     def __init__(self, bridge: Bridge, run_id: int, started_at: datetime, progress: Progress | None = None) -> None:
         self.bridge, self.started_at = bridge, started_at
         self.report = Report(run_id)
+        self._asked: set[str] = set()
         progress = progress or Silent()
         batch = bridge.settings.digital_onboarding.batch_size
         self.onvoard = OnvoardReader(bridge.onvoard, bridge.db, run_id, bridge.now, progress)
@@ -135,23 +136,31 @@ class Cycle:
         before = now if full else now - settings.schedule.refresh_within
         asked = await (self.digital.list_all() if mode == "list" else self.digital.probe_due(before))
         self.report.pulled["digital_onboarding_contacts"] += asked
-        await self.ask_about_strangers()
 
     async def ask_about_strangers(self) -> None:
-        """Those of whom Digital Onboarding itself never told: imported, named by OnVoard, or suppressed no longer."""
+        """Those of whom Digital Onboarding itself never told, so that nobody is decided about, or made, unasked."""
         if self.bridge.settings.digital_onboarding.refresh != "probe":
             return
-
-        def named(conn: Connection) -> list[str]:
-            people.adopt(conn, self.bridge.now())
-            return people.named_but_unknown(conn)
-
-        asked, revived = await self.digital.probe_due(EPOCH), self.onvoard.revived
-        unknown = list(dict.fromkeys([*await self.bridge.db.run(named), *revived]))
-        for start in range(0, len(unknown), self.digital.batch_size):
-            asked += await self.digital.probe(unknown[start : start + self.digital.batch_size])
-        revived[:] = [unique_id for unique_id in revived if unique_id not in unknown]
+        asked = await self.digital.probe_due(EPOCH)
+        strangers = await self.bridge.db.run(self._strangers)
+        for start in range(0, len(strangers), self.digital.batch_size):
+            asked += await self.digital.probe(strangers[start : start + self.digital.batch_size])
+        self._asked |= set(strangers)
         self.report.pulled["digital_onboarding_contacts"] += asked
+
+    def _strangers(self, conn: Connection) -> list[str]:
+        """unique_ids to be asked about: OnVoard names them, or people had them who are suppressed no longer."""
+        people.adopt(conn, self.bridge.now())
+        named = dict.fromkeys([*people.named_but_unknown(conn), *erasure.to_be_asked(conn)])
+        return [unique_id for unique_id in named if unique_id not in self._asked]
+
+    def _link(self, conn: Connection, frame: Frame) -> bool:
+        """False where a pull that runs at the same time has brought somebody who has to be asked about first."""
+        probes = self.bridge.settings.digital_onboarding.refresh == "probe"
+        if probes and self._strangers(conn):
+            return False
+        _who_is_who(conn, frame, self.bridge.settings)
+        return True
 
     def frame(self, conn: Connection, *, brake_on: bool = True) -> Frame:
         settings, now = self.bridge.settings, self.bridge.now()
@@ -178,7 +187,8 @@ class Cycle:
         """Everything that changed, decided and on record; what the brake holds is not for the drain to see."""
         db = self.bridge.db
         frame = await db.run(lambda conn: self.frame(conn, brake_on=brake_on))
-        await db.run(lambda conn: _who_is_who(conn, frame, self.bridge.settings))
+        while not await db.run(lambda conn: self._link(conn, frame)):
+            await self.ask_about_strangers()
         after: int | None = 0
         while after is not None:
             after = await db.run(lambda conn, after=after: merging.merge_batch(conn, frame, after))  # type: ignore[misc]

@@ -104,7 +104,6 @@ class Schedule:
         self._running: set[asyncio.Task[Any]] = set()
         self._first_round = {*PULLS, "refresh"}
         self._pen = asyncio.Lock()  # the writers of this process wait for each other, and for no other process
-        self._revived: list[str] = []  # people who are suppressed no longer, for the next reconciliation to ask about
         self._waits_for: list[str] = []
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
@@ -182,7 +181,6 @@ class Schedule:
                 _tell(job, await cycle.run(self.bridge, job.name, lambda run: self._work(job, run), self))
 
     async def _work(self, job: Job, run: Cycle) -> None:
-        run.onvoard.revived = self._revived
         await job.work(run)
         if job.pulls:
             now = self.bridge.now().isoformat()
@@ -230,11 +228,9 @@ class Schedule:
 
 
 def _tell(job: Job, report: Report) -> None:
-    counts = report.counts()
+    """The run itself has logged its line; this is for whoever reads warnings alone."""
     if report.needs_person:
-        log.warning("run ended, and needs a person", job=job.name, run=report.run_id, **counts)
-    elif report.pushed or any(report.pulled.values()):
-        log.info("run ended", job=job.name, run=report.run_id, **counts)
+        log.warning("a person has to decide", job=job.name, run_id=report.run_id, hint="contact-bridge status")
 
 
 def _place(error: Exception) -> str:

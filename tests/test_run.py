@@ -153,7 +153,7 @@ def test_two_daemons_share_the_work(sandbox: Sandbox, start: Start, tmp_path: Pa
     second = start()
     assert second.address
     until(lambda: len(there(sandbox)) == 20)
-    until(lambda: all("run ended" in {line["event"] for line in each.lines()} for each in (first, second)))
+    until(lambda: all("run" in {line["event"] for line in each.lines()} for each in (first, second)))
     before = ended(url, "reconcile")
     until(lambda: ended(url, "reconcile") >= before + 2)
     first.process.kill()

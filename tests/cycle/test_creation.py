@@ -1,0 +1,164 @@
+"""People without a counterpart: created on the other side, once, and never over somebody else."""
+
+from __future__ import annotations
+
+from tests.cycle.world import World, members, show
+
+
+async def test_a_contact_of_onvoard_is_created_in_two_steps(both: World) -> None:
+    both.ov.add_contact("New.One@example.com", name="Nora New", phone="+14155550101", city="Rome", country="IT")
+    mark = both.mark()
+    await both.sync()
+    steps = [members(entry)[0] for entry in both.writes(mark, "digital_onboarding")]
+    assert steps[0] == {"unique_id": "new.one@example.com", "email": "New.One@example.com"}
+    assert len(steps) == 2 and "email" not in steps[1] and steps[1]["name_first"] == "Nora"
+    there = both.do.contact("new.one@example.com")
+    assert (there["name_last"], there["phone_mobile"], there["city"], there["country"]) == (
+        "New", "+14155550101", "Rome", "IT",
+    )  # fmt: skip
+    assert both.status("New.One@example.com") == ("linked", "created")
+    await both.quiet()
+
+
+async def test_a_creation_answered_as_existing_is_a_first_link(both: World) -> None:
+    """The contact was there all along: blanks are filled, and what differs goes by the newer record."""
+    both.do.add_contact(unique_id="ann@example.com", email="ann@example.com", name_first="Anna", city="Paris")
+    both.clock.advance(60)
+    both.ov.add_contact("ann@example.com", name="Ann Lee", region="CA")
+    mark = both.mark()
+    await both.sync()
+    first = both.writes(mark, "digital_onboarding")[0]
+    assert members(first) == [{"unique_id": "ann@example.com", "email": "ann@example.com"}]
+    here, there = both.ov.contact("ann@example.com"), both.do.contact("ann@example.com")
+    assert here["properties"]["city"] == there["city"] == "Paris" and there["state"] == "CA"
+    assert here["name"] == "Ann Lee" and (there["name_first"], there["name_last"]) == ("Ann", "Lee")
+    assert both.status("ann@example.com") == ("linked", "email")
+    lost = both.conflicts("both_changed", "resolved")
+    assert [(c["field"], c["digital_onboarding_value"], c["kept"]) for c in lost] == [("name", "Anna", "onvoard")]
+    await both.quiet()
+
+
+async def test_a_creation_that_finds_an_opted_out_contact_opts_out(world: World) -> None:
+    world.do.add_contact(unique_id="ann@example.com", email="ann@example.com", unsubscribe_email=True)
+    world.ov.add_contact("ann@example.com", name="Ann Lee")
+    await world.sync()
+    assert world.ov.contact("ann@example.com")["email_unsubscribed"] is True
+    assert world.do.contact("ann@example.com")["unsubscribe_email"] is True
+    await world.quiet()
+
+
+async def test_an_opted_out_contact_is_created_opted_out(both: World) -> None:
+    both.ov.add_contact("ann@example.com", name="Ann Lee", email_unsubscribed=True)
+    both.do.add_contact(unique_id="crm-bob", email="bob@example.com", name_first="Bob", unsubscribe_email=True)
+    await both.import_export()
+    await both.sync()
+    assert both.do.contact("ann@example.com")["unsubscribe_email"] is True
+    assert both.ov.contact("bob@example.com")["email_unsubscribed"] is True
+    assert both.conflicts() == []
+    await both.quiet()
+
+
+async def test_a_contact_of_digital_onboarding_is_created_on_onvoard(both: World) -> None:
+    await both.setup()
+    both.do.add_contact(
+        unique_id="crm-1", email="ann@example.com", name_first="Ann", name_last="de la Cruz", country="USA",
+        phone_mobile="(415) 555-0101", address="1 Main St", timezone="america/new_york", post_code="94105",
+    )  # fmt: skip
+    await both.import_export()
+    await both.sync()
+    here = both.ov.contact("ann@example.com")
+    assert here["name"] == "Ann de la Cruz" and here["email_unsubscribed"] is False
+    shown = {key: here["properties"][key] for key in ("country", "street_address", "timezone", "postal_code")}
+    assert shown == {
+        "country": "US", "street_address": "1 Main St", "timezone": "America/New_York", "postal_code": "94105",
+    }  # fmt: skip
+    assert here["properties"]["custom_digital_onboarding_unique_id"] == "crm-1"
+    assert both.do.contact("crm-1")["country"] == "USA", "its own spelling is nobody's edit"
+    assert both.status("ann@example.com") == ("linked", "created")
+    await both.quiet()
+
+
+async def test_a_freed_address_gets_a_fresh_unique_id(both: World) -> None:
+    """ann@ was somebody's unique_id, who has another address now; the newcomer is not that person."""
+    both.ov.add_contact("ann@example.com", name="Ann Old")
+    await both.sync()
+    both.clock.advance(60)
+    both.ov.edit_contact("ann@example.com", email="ann.old@example.com")
+    await both.sync()
+    assert both.do.contact("ann@example.com")["email"] == "ann.old@example.com"
+    both.clock.advance(60)
+    both.ov.add_contact("ann@example.com", name="Ann New")
+    await both.sync()
+    new = both.people()["ann@example.com"]
+    assert new["status"] == "linked" and new["unique_id"] not in ("ann@example.com", "ann.old@example.com")
+    assert both.do.contact(new["unique_id"])["email"] == "ann@example.com"
+    assert both.do.contact("ann@example.com")["name_last"] == "Old" and both.unequal() == []
+    await both.quiet()
+
+
+async def test_an_address_freed_and_taken_in_one_cycle_merges_nobody(world: World) -> None:
+    await world.linked("ann")
+    world.ov.edit_contact("ann@example.com", email="ann.old@example.com")
+    world.ov.add_contact("ann@example.com", name="Ann New")
+    await world.sync()
+    await world.sync()
+    assert world.do.contact("crm-ann")["email"] == "ann.old@example.com"
+    new = world.people()["ann@example.com"]
+    assert new["status"] == "linked" and new["unique_id"] != "crm-ann"
+    assert world.do.contact("crm-ann")["name_last"] == "Lee" and world.unequal() == []
+    await world.quiet()
+
+
+async def test_creation_can_be_switched_off(world: World) -> None:
+    world.configure(identity__create_on_onvoard=False, identity__create_on_digital_onboarding=False)
+    world.ov.add_contact("ann@example.com")
+    world.do.add_contact(unique_id="crm-1", email="bob@example.com")
+    await world.import_export()
+    await world.sync()
+    assert (len(world.ov.contacts), len(world.do.contacts)) == (1, 1)
+    world.configure(identity__create_on_onvoard=True, identity__create_on_digital_onboarding=True)
+    await world.sync()
+    assert {row["status"] for row in world.people().values()} == {"linked"}
+    await world.quiet()
+
+
+async def test_a_creation_whose_answer_was_lost_is_still_our_creation(world: World) -> None:
+    world.ov.add_contact("ann@example.com", name="Ann Lee", city="Rome")
+    for _ in range(3):
+        world.sandbox.fail("digital_onboarding", "reset_after", method="POST", path="/v1/contacts")
+    try:
+        await world.sync()
+    except Exception as error:
+        assert "digital_onboarding" in str(error)
+    await world.sync()
+    assert world.status("ann@example.com") == ("linked", "created") and len(world.do.contacts) == 1
+    assert world.unequal() == [] and world.conflicts(status="resolved") == []
+    await world.quiet()
+
+
+async def test_one_who_appeared_on_onvoard_meanwhile_is_linked_and_not_overwritten(world: World) -> None:
+    world.do.add_contact(unique_id="crm-1", email="ann@example.com", name_first="Anna", city="Rome")
+    await world.import_export()
+    world.sandbox.when(
+        "onvoard",
+        lambda: world.ov.add_contact("ann@example.com", name="Ann Lee"),
+        method="GET",
+        path="/v2/product-reviews-summaries",
+    )
+    mark = world.mark()
+    await world.sync()
+    creations = [show(e) for e in world.writes(mark, "onvoard") if e.path.endswith("create-or-update")]
+    assert creations == [] and world.ov.contact("ann@example.com")["properties"]["city"] == "Rome"
+    assert world.ov.contact("ann@example.com")["name"] == "Ann Lee", "it is the newer record"
+    await world.quiet()
+
+
+async def test_many_people_are_created_in_batches(world: World) -> None:
+    world.configure(digital_onboarding__batch_size=7)
+    for number in range(30):
+        world.ov.add_contact(f"p{number}@example.com", name=f"P{number} Lee", city="Rome")
+        world.do.add_contact(unique_id=f"crm-{number}", email=f"q{number}@example.com", city="Bern")
+    await world.import_export()
+    await world.sync()
+    assert len(world.ov.contacts) == len(world.do.contacts) == 60 and world.unequal() == []
+    await world.quiet()
