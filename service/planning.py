@@ -206,8 +206,8 @@ async def _read_again(bridge: Bridge, cycle: Cycle, plan: Plan) -> None:
 
 
 async def undo(bridge: Bridge, run_id: int) -> Plan:
-    """A plan that gives back the values that a run has overwritten, where nobody has edited them since. An opt-out stays,
-    and so does whoever was created."""
+    """A plan that gives back the values that a run has overwritten, where nobody has edited them since. An opt-out
+    stays, and so does whoever was created."""
     return await bridge.db.run(lambda conn: _undo_plan(conn, bridge, run_id))
 
 

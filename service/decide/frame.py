@@ -10,6 +10,10 @@ from service.core.mapping import FieldMap
 from service.core.records import Platform
 
 
+AMBIGUOUS = "ambiguous_identity"
+"""The kind of conflict that asks who is who."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """`now` stands still while a run decides (law 9). `create_on` are the platforms on which people without a

@@ -17,7 +17,7 @@ from service.core.identity import (
 from service.core.mapping import CannotTake, plausible_email
 from service.core.records import Native, Platform, Refusal, blank, shown
 from service.decide import consent_lane
-from service.decide.frame import Frame
+from service.decide.frame import AMBIGUOUS, Frame
 from service.store import erasure, ledger, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
@@ -25,16 +25,15 @@ from service.store.outbox import Lane, Operation
 
 BATCH = 500
 _NAMESPACE = uuid.UUID("5f6f0c0e-6d0b-4f4e-8a51-7d1c5a0b9e42")
-AMBIGUOUS = "ambiguous_identity"
 
 Row = dict[str, Any]
 
 
 def link_people(conn: Connection, frame: Frame) -> None:
     """Every contact that changed and has no counterpart: linked, to be created on the other side, or in conflict."""
+    people.touch_groups(conn, AMBIGUOUS)
     people.release_deleted(conn)
     people.adopt(conn, frame.now)
-    people.touch_groups(conn, AMBIGUOUS)
     after = ""
     while rows := people.unlinked_onvoard(conn, after, BATCH):
         _Batch(conn, frame, rows).onvoard()

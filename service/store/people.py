@@ -293,6 +293,7 @@ def dirty_frozen(conn: Connection) -> list[dict[str, Any]]:
     query = (
         select(
             _P.c.id.label("person_id"),
+            t.conflicts.c.kind,
             _OV.c.id.label("contact_id"),
             _DO.c.unique_id.label("unique_id"),
             _OV.c.email_key.label("onvoard_email"),
@@ -303,9 +304,9 @@ def dirty_frozen(conn: Connection) -> list[dict[str, Any]]:
             _DO.c.unsubscribe_email,
         )
         .select_from(
-            _P.outerjoin(_OV, and_(_P.c.onvoard_contact_id == _OV.c.id, _OV.c.deleted_at.is_(None))).outerjoin(
-                _DO, _P.c.unique_id == _DO.c.unique_id
-            )
+            _P.join(t.conflicts, t.conflicts.c.id == _P.c.conflict_id)
+            .outerjoin(_OV, and_(_P.c.onvoard_contact_id == _OV.c.id, _OV.c.deleted_at.is_(None)))
+            .outerjoin(_DO, _P.c.unique_id == _DO.c.unique_id)
         )
         .where(_P.c.state == "active", _P.c.conflict_id.is_not(None), or_(_OV.c.dirty, _DO.c.dirty))
     )

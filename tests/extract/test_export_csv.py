@@ -73,7 +73,7 @@ def test_a_completion_without_a_time(word):
     assert one(f"unique_id,direct-deposit\nu1,{word}\n").completions == {"direct-deposit": None}
 
 
-@pytest.mark.parametrize("time", ["2019-09-23T00:00:00+0000", "2019-09-23T00:00Z", "2019-09-23", "2019-09-23 02:00+02:00"])
+@pytest.mark.parametrize("time", ["2019-09-23T00:00:00+0000", "2019-09-23T00:00Z", "2019-09-23", "2019-09-23T02+02"])
 def test_a_completion_with_its_time(time):
     completions = one(f"unique_id,direct-deposit\nu1,{time}\n").completions
     assert completions == {"direct-deposit": datetime(2019, 9, 23, tzinfo=UTC)}
