@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache, lru_cache
 from zoneinfo import available_timezones
 
@@ -13,8 +14,9 @@ def phone_key(text: str, region: str) -> str:
     """E.164 where the number can be read (national ones in the terms of `region`, alpha-2), else its bare digits."""
     import phonenumbers
 
+    first = re.split("[/;,]", text)[0]  # "+12175550173 / home": what follows would be read as a vanity number
     try:
-        number = phonenumbers.parse(text, region or None)
+        number = phonenumbers.parse(first if sum(map(str.isdigit, first)) > 4 else text, region or None)
     except phonenumbers.NumberParseException:
         return "".join(c for c in text if c.isdigit()) or text
     extension = f"x{number.extension}" if number.extension else ""

@@ -111,7 +111,10 @@ def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int | None]:
     if least is None:
         return [None] * len(columns)
     for _ in range(room - sum(least)):
-        gains = [sum(n * n for n in column if n > width) / width**2 for column, width in zip(lengths, least, strict=True)]
+        gains = [
+            sum(length**2 for length in column if length > width) / width**2
+            for column, width in zip(lengths, least, strict=True)
+        ]
         if not any(gains):
             break
         least[gains.index(max(gains))] += 1

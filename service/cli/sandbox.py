@@ -104,7 +104,7 @@ def write_export(both: Sandbox, path: Path) -> None:
 def _load(both: Sandbox, path: Path) -> None:
     """Bad rows are told and left out. UsageError for what is no export at all."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # with the line ends that stand in its cells
         header = next(csv.reader(text.splitlines()), [])
         if not {"unique_id", "email"} & set(header):
             raise UsageError(f"{path}: line 1 names neither unique_id nor email: not a Digital Onboarding export")

@@ -9,7 +9,6 @@ from service.core.guard import Limits
 from service.core.mapping import FieldMap
 from service.core.records import Platform
 
-
 AMBIGUOUS = "ambiguous_identity"
 """The kind of conflict that asks who is who."""
 
