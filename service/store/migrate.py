@@ -5,19 +5,21 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from threading import Lock
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from service.errors import NewerDatabase, NotMigrated, UsageError
 from service.resources import migrations_dir
 from service.store.database import Database
 
+# Alembic is imported where it migrates: every command asks where the database stands, and few move it.
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 UPGRADE = "contact-bridge db upgrade"
+HEAD = "0001_mirror"
+"""The newest revision, as `migrations/versions` has it (a test compares them)."""
 _one_at_a_time = Lock()  # alembic keeps what it is doing in a global
 
 
@@ -26,6 +28,8 @@ def upgrade(db: Database, revision: str = "head") -> str | None:
 
     NewerDatabase where the database has a revision that this version does not know; UsageError for a wrong `revision`.
     """
+    from alembic import command
+
     return _migrate(db, lambda config: command.upgrade(config, revision))
 
 
@@ -33,6 +37,8 @@ def downgrade(db: Database, revision: str = "-1") -> str | None:
     """Migrates down, one step unless told otherwise; the first step's reverse drops the mirror. -> as `upgrade`"""
     if current(db) is None:
         raise UsageError(f"{db.name} is not migrated: there is nothing to downgrade", hint=UPGRADE)
+    from alembic import command
+
     return _migrate(db, lambda config: command.downgrade(config, revision))
 
 
@@ -46,9 +52,7 @@ def current(db: Database) -> str | None:
 
 def head() -> str:
     """The revision that this version of contact-bridge works with."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
-    assert newest is not None
-    return newest
+    return HEAD
 
 
 def require_current(db: Database, create: bool = False) -> None:
@@ -70,6 +74,8 @@ def require_current(db: Database, create: bool = False) -> None:
 
 def script(dialect: str, revisions: str = "head") -> str:
     """The SQL of an upgrade, for who runs migrations by hand. `dialect`: `sqlite` or `postgresql`."""
+    from alembic import command
+
     config, printed = _config(), io.StringIO()
     config.output_buffer = printed
     config.attributes["dialect"] = dialect
@@ -79,6 +85,8 @@ def script(dialect: str, revisions: str = "head") -> str:
 
 
 def _migrate(db: Database, act: Callable[[Config], None]) -> str | None:
+    from alembic.util.exc import CommandError
+
     with _one_at_a_time, db.migrating() as connection:
         revision = _revision(connection)
         if revision is not None:
@@ -93,6 +101,8 @@ def _migrate(db: Database, act: Callable[[Config], None]) -> str | None:
 
 
 def _refuse_unknown(db: Database, revision: str) -> None:
+    from alembic.script import ScriptDirectory
+
     known = {known.revision for known in ScriptDirectory.from_config(_config()).walk_revisions()}
     if revision not in known:
         raise NewerDatabase(
@@ -103,6 +113,8 @@ def _refuse_unknown(db: Database, revision: str) -> None:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config(stdout=io.StringIO())
     # Alembic reads the path as a configuration file's value, in which `%` is special.
     config.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
@@ -111,7 +123,9 @@ def _config() -> Config:
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _empty(db: Database) -> bool:

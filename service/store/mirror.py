@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Table, and_, case, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,6 +16,7 @@ from service.core.mapping import normal_email
 from service.store import tables as t
 
 Row = dict[str, Any]
+T = TypeVar("T")
 LINK_PROPERTY = "custom_digital_onboarding_unique_id"
 # Times that move without a change of content.
 _TIMES = {"modified_datetime", "updated_at"}
@@ -23,6 +25,13 @@ _TIMES = {"modified_datetime", "updated_at"}
 def insert(conn: Connection, table: Table) -> Any:
     """The dialect's INSERT, which knows ON CONFLICT."""
     return (postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def in_parts(items: Iterable[T], size: int = 5_000) -> Iterator[list[T]]:
+    """Lists short enough for one statement: databases limit its parameters."""
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
 
 
 def clean(value: Any) -> Any:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, and_, delete, func, or_, select, update
 from service.core.records import Platform
 from service.store import people
 from service.store import tables as t
-from service.store.mirror import insert
+from service.store.mirror import in_parts, insert
 
 Row = dict[str, Any]
 _O = t.outbox
@@ -148,7 +148,7 @@ def take_up(conn: Connection, now: datetime) -> list[Row]:
         _O.c.person_id.in_(select(t.persons.c.id).where(t.persons.c.state != "active")),
     )
     conn.execute(update(_O).where(again, as_it_was).values(status="pending", updated_at=now))
-    people.touch(conn, conn.execute(select(_O.c.person_id).where(again)).scalars())
+    people.touch(conn, list(conn.execute(select(_O.c.person_id).where(again)).scalars()))
     conn.execute(delete(_O).where(again, _O.c.attempts == 0))
     conn.execute(
         update(_O).where(again).values(status="cancelled", updated_at=now, last_error="outcome unknown: decided anew")
@@ -203,9 +203,10 @@ def done_in(conn: Connection, run_id: int) -> list[Row]:
 
 def take_back(conn: Connection, ids: Sequence[int]) -> None:
     """These are not to leave now: their people are decided anew another time."""
-    theirs = _O.c.id.in_(ids)
-    people.touch(conn, set(conn.execute(select(_O.c.person_id).where(theirs)).scalars()) - {None})
-    conn.execute(delete(_O).where(theirs, _O.c.attempts == 0, _O.c.sync_id.is_(None)))
+    for part in in_parts(ids):
+        theirs = _O.c.id.in_(part)
+        people.touch(conn, set(conn.execute(select(_O.c.person_id).where(theirs)).scalars()) - {None})
+        conn.execute(delete(_O).where(theirs, _O.c.attempts == 0, _O.c.sync_id.is_(None)))
 
 
 def new_dead(conn: Connection, since: datetime) -> int:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, l
 from service.core.identity import Contact, Index, MatchedBy
 from service.core.mapping import normal_email
 from service.store import tables as t
+from service.store.mirror import in_parts
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
 
@@ -80,11 +81,11 @@ def _new_person(conn: Connection, now: datetime) -> int:
 
 def touch(conn: Connection, person_ids: Iterable[int]) -> None:
     """Let the next look see these persons, on whichever side they stand."""
-    ids = list(person_ids)
-    contact = select(_P.c.onvoard_contact_id).where(_P.c.id.in_(ids), _P.c.onvoard_contact_id.is_not(None))
-    conn.execute(update(_OV).where(_OV.c.id.in_(contact)).values(dirty=True))
-    digital = select(_P.c.unique_id).where(_P.c.id.in_(ids), _P.c.unique_id.is_not(None))
-    conn.execute(update(_DO).where(_DO.c.unique_id.in_(digital)).values(dirty=True))
+    for ids in in_parts(person_ids):
+        contact = select(_P.c.onvoard_contact_id).where(_P.c.id.in_(ids), _P.c.onvoard_contact_id.is_not(None))
+        conn.execute(update(_OV).where(_OV.c.id.in_(contact)).values(dirty=True))
+        digital = select(_P.c.unique_id).where(_P.c.id.in_(ids), _P.c.unique_id.is_not(None))
+        conn.execute(update(_DO).where(_DO.c.unique_id.in_(digital)).values(dirty=True))
 
 
 def touch_groups(conn: Connection, kind: str) -> None:
@@ -94,7 +95,7 @@ def touch_groups(conn: Connection, kind: str) -> None:
         frozen.join(_OV, _OV.c.id == _P.c.onvoard_contact_id).where(t.conflicts.c.kind == kind, _OV.c.dirty),
         frozen.join(_DO, _DO.c.unique_id == _P.c.unique_id).where(t.conflicts.c.kind == kind, _DO.c.dirty),
     )
-    touch(conn, conn.execute(select(_P.c.id).where(_P.c.conflict_id.in_(moved))).scalars())
+    touch(conn, list(conn.execute(select(_P.c.id).where(_P.c.conflict_id.in_(moved))).scalars()))
 
 
 def touch_everybody(conn: Connection) -> None:

@@ -249,3 +249,9 @@ def test_the_sql_can_be_had_without_a_database(dialect: str) -> None:
     script = migrate.script(dialect)
     assert "CREATE VIEW people" in script
     assert script.count("CREATE TABLE") == len(metadata.tables) + 1
+
+
+def test_the_newest_revision_is_the_one_that_commands_ask_for() -> None:
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory.from_config(migrate._config()).get_current_head() == migrate.HEAD

@@ -1,0 +1,88 @@
+"""The e-mail itself: carried to the same contact, never a reason to merge or to create anybody."""
+
+from __future__ import annotations
+
+from tests.cycle.world import World
+
+
+async def test_a_changed_email_goes_to_the_same_contact_both_ways(both: World) -> None:
+    await both.linked("ann", "bob")
+    both.ov.edit_contact("ann@example.com", email="ann.new@example.com")
+    both.do.edit_contact("crm-bob", email="bob.new@example.com")
+    await both.sync()
+    assert both.do.contact("crm-ann")["email"] == "ann.new@example.com"
+    assert both.ov.contact("bob.new@example.com")["name"] == "Bob Lee"
+    assert (len(both.ov.contacts), len(both.do.contacts)) == (2, 2)
+    assert both.status("ann.new@example.com") == ("linked", "email")
+    await both.quiet()
+
+
+async def test_a_change_of_case_alone_is_none(world: World) -> None:
+    await world.linked("ann")
+    world.do.edit_contact("crm-ann", email="ANN@Example.com")
+    mark = world.mark()
+    await world.sync()
+    assert world.writes(mark) == [] and world.ov.contact("ann@example.com")["email"] == "ann@example.com"
+    await world.quiet()
+
+
+async def test_a_cleared_email_does_not_travel(world: World) -> None:
+    await world.linked("ann")
+    world.do.edit_contact("crm-ann", email="", city="Bern")
+    await world.sync()
+    assert world.ov.contact("ann@example.com")["properties"]["city"] == "Bern"
+    assert world.status("ann@example.com") == ("linked", "email")
+    await world.quiet()
+
+
+async def test_a_new_email_that_belongs_to_somebody_else_is_a_conflict(both: World) -> None:
+    await both.linked("ann", "bob", "cat")
+    both.do.edit_contact("crm-ann", email="bob@example.com", city="Bern")
+    both.do.edit_contact("crm-cat", city="Oslo")
+    mark = both.mark()
+    report = await both.sync()
+    assert report.new_conflicts == 1 and both.conflicts("email_taken")
+    assert both.ov.contact("ann@example.com")["properties"]["city"] == "Rome"
+    assert both.ov.contact("cat@example.com")["properties"]["city"] == "Oslo"
+    assert len(both.writes(mark)) == 1 and len(both.ov.contacts) == 3
+    assert sorted(row["status"] for row in both.people().values()) == ["conflict", "conflict", "linked"]
+    assert (await both.sync()).new_conflicts == 0
+    await both.quiet()
+
+
+async def test_a_merge_by_an_edit_on_onvoard_is_refused_too(world: World) -> None:
+    await world.linked("ann")
+    world.do.add_contact(unique_id="crm-late", email="late@example.com", name_first="Late")
+    world.configure(identity__create_on_onvoard=False)
+    await world.import_export()
+    await world.sync()
+    world.ov.edit_contact("ann@example.com", email="late@example.com")
+    await world.sync()
+    assert world.do.contact("crm-ann")["email"] == "ann@example.com"
+    assert world.do.contact("crm-late")["name_first"] == "Late" and len(world.conflicts()) == 1
+    await world.quiet()
+
+
+async def test_two_people_who_swap_their_addresses_are_not_mixed_up(world: World) -> None:
+    await world.linked("ann", "bob")
+    world.do.edit_contact("crm-ann", email="bob@example.com")
+    world.do.edit_contact("crm-bob", email="ann@example.com")
+    await world.sync()
+    await world.sync()
+    names = {contact["name"] for contact in world.ov.contact_list()}
+    assert names == {"Ann Lee", "Bob Lee"}
+    assert {c["name_first"] for c in world.do.contact_list()} == {"Ann", "Bob"}
+    await world.quiet()
+
+
+async def test_an_address_chain_is_followed_to_its_end(world: World) -> None:
+    """ann moves to ann.new, and bob takes ann's old address, on the same side at once."""
+    await world.linked("ann", "bob")
+    world.do.edit_contact("crm-ann", email="ann.new@example.com")
+    world.do.edit_contact("crm-bob", email="ann@example.com")
+    await world.sync()
+    await world.sync()
+    assert world.ov.contact("ann.new@example.com")["name"] == "Ann Lee"
+    assert world.ov.contact("ann@example.com")["name"] == "Bob Lee"
+    assert world.conflicts() == [] and world.unequal() == []
+    await world.quiet()

@@ -1,0 +1,205 @@
+"""Edits of linked people: both ways, both at once, cleared, and those that are nobody's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cycle.world import World, members, show
+
+ANN = "ann@example.com"
+
+
+def _fields(world: World, *names: str) -> tuple[Any, ...]:
+    """As OnVoard shows them."""
+    contact = world.ov.contact(ANN)
+    return tuple(contact[name] if name in contact else contact["properties"].get(name) for name in names)
+
+
+async def test_edits_travel_both_ways_and_write_nothing_else(both: World) -> None:
+    await both.linked("ann", "bob")
+    mark = both.mark()
+    both.ov.edit_contact(ANN, name="Ann de Vries", phone="+14155550199", street_address="1 Main St", country="NL")
+    both.do.edit_contact("crm-bob", name_first="Rob", city="Oslo", state="OS", timezone="Europe/Oslo")
+    await both.sync()
+    (there,) = both.writes(mark, "digital_onboarding")
+    assert members(there) == [
+        {
+            "unique_id": "crm-ann", "name_first": "Ann", "name_last": "de Vries", "phone_mobile": "+14155550199",
+            "address": "1 Main St", "country": "NL",
+        }
+    ]  # fmt: skip
+    (here,) = both.writes(mark, "onvoard")
+    assert here.method == "PATCH" and here.body == {
+        "name": "Rob Lee",
+        "properties": {"city": "Oslo", "region": "OS", "timezone": "Europe/Oslo"},
+    }
+    history = both.rows("SELECT field, old_value, new_value FROM changes WHERE platform = 'digital_onboarding'")
+    assert {"field": "country", "old_value": "", "new_value": "NL"} in history
+    await both.quiet()
+
+
+async def test_different_fields_of_one_person_travel_in_both_directions(world: World) -> None:
+    await world.linked("ann")
+    world.ov.edit_contact(ANN, city="Oslo")
+    world.do.edit_contact("crm-ann", name_last="Long")
+    await world.sync()
+    assert world.do.contact("crm-ann")["city"] == "Oslo" and world.ov.contact(ANN)["name"] == "Ann Long"
+    assert world.conflicts(status="resolved") == []
+    await world.quiet()
+
+
+@pytest.mark.parametrize("newer", ["onvoard", "digital_onboarding"])
+async def test_of_two_edits_the_newer_record_wins_and_the_loser_is_kept(both: World, newer: str) -> None:
+    await both.linked("ann")
+    edits = [lambda: both.ov.edit_contact(ANN, city="Oslo"), lambda: both.do.edit_contact("crm-ann", city="Bern")]
+    for edit in edits if newer == "digital_onboarding" else reversed(edits):
+        edit()
+        both.clock.advance(30)
+    await both.sync()
+    won = "Oslo" if newer == "onvoard" else "Bern"
+    assert _fields(both, "city") == (won,) and both.do.contact("crm-ann")["city"] == won
+    (lost,) = both.conflicts("both_changed", "resolved")
+    assert (lost["onvoard_value"], lost["digital_onboarding_value"], lost["kept"]) == ("Oslo", "Bern", newer)
+    await both.quiet()
+
+
+async def test_on_a_tie_digital_onboarding_wins(world: World) -> None:
+    await world.linked("ann")
+    at = world.clock.now()
+    world.ov.edit_contact(ANN, city="Oslo", at=at)
+    world.do.edit_contact("crm-ann", city="Bern", at=at)
+    await world.sync()
+    assert _fields(world, "city") == ("Bern",)
+    await world.quiet()
+
+
+async def test_the_same_edit_on_both_sides_is_nothing(world: World) -> None:
+    await world.linked("ann")
+    world.ov.edit_contact(ANN, city="Oslo", phone="+14155550188")
+    world.do.edit_contact("crm-ann", city="Oslo", phone_mobile="(415) 555-0188", country="US")
+    world.ov.edit_contact(ANN, country="US")
+    mark = world.mark()
+    await world.sync()
+    assert [show(e) for e in world.writes(mark)] == [] and world.conflicts(status="resolved") == []
+    await world.quiet()
+
+
+async def test_a_time_that_a_probe_moved_is_nobodys_edit(world: World) -> None:
+    """OnVoard was edited first, then a probe touched the other side: OnVoard's value still is the newer one."""
+    world.do.settings.touch_on_probe = True
+    await world.linked("ann")
+    world.do.edit_contact("crm-ann", city="Bern")
+    world.sandbox.fail("onvoard", "status", method="PATCH", times=None, status=500)
+    with pytest.raises(Exception, match="onvoard"):
+        await world.sync()
+    world.sandbox.clear_faults()
+    world.clock.advance(30)
+    world.ov.edit_contact(ANN, city="Oslo")
+    world.clock.advance(30)
+    await world.sync()
+    assert _fields(world, "city") == ("Oslo",) and world.do.contact("crm-ann")["city"] == "Oslo"
+    await world.quiet()
+
+
+async def test_a_time_that_our_own_write_moved_is_nobodys_edit(world: World) -> None:
+    """The bridge writes OnVoard's city; that must not make OnVoard's older name the newer one."""
+    await world.linked("ann")
+    world.ov.edit_contact(ANN, name="Ann Here")
+    world.clock.advance(30)
+    world.do.edit_contact("crm-ann", name_last="There", city="Bern")
+    world.sandbox.fail("onvoard", "reset_after", method="PATCH", times=1)
+    world.clock.advance(30)
+    for _ in range(2):
+        try:
+            await world.sync()
+        except Exception as error:
+            assert "onvoard" in str(error)
+    assert _fields(world, "name", "city") == ("Ann There", "Bern")
+    assert world.unequal() == []
+    await world.quiet()
+
+
+async def test_a_cleared_field_travels_both_ways(both: World) -> None:
+    await both.linked("ann", "bob")
+    both.ov.edit_contact(ANN, phone="", city=None)
+    both.do.edit_contact("crm-bob", phone_mobile="", city="", name_last="")
+    await both.sync()
+    there = both.do.contact("crm-ann")
+    assert not there["phone_mobile"] and not there["city"]
+    bob = both.ov.contact("bob@example.com")
+    assert (bob["phone"], bob["name"], bob["properties"].get("city")) == ("", "Bob", None)
+    await both.quiet()
+
+
+@pytest.mark.parametrize(("clear_with", "left"), [("empty", None), ("null", None), ("never", "Rome")])
+async def test_how_a_field_is_cleared_is_a_setting(world: World, clear_with: str, left: str | None) -> None:
+    world.configure(digital_onboarding__clear_with=clear_with)
+    world.do.settings.on_null = "clear" if clear_with == "null" else "reject"
+    world.do.settings.on_empty = "clear" if clear_with == "empty" else "reject"
+    await world.linked("ann")
+    world.ov.edit_contact(ANN, city=None, region="CA")
+    report = await world.sync()
+    there = world.do.contact("crm-ann")
+    assert (there["city"], there["state"]) == (left, "CA") and not report.new_dead
+    await world.quiet()
+
+
+async def test_what_the_other_side_cannot_take_is_reported_once_and_left_alone(both: World) -> None:
+    await both.linked("ann", country="IT", timezone="Europe/Rome")
+    both.do.edit_contact("crm-ann", country="Atlantis", timezone="Mars/Olympus", city="Bern")
+    await both.sync()
+    assert _fields(both, "country", "timezone", "city") == ("IT", "Europe/Rome", "Bern")
+    told = both.conflicts("not_transferable", "resolved")
+    assert sorted(c["field"] for c in told) == ["country", "timezone"] and both.conflicts() == []
+    await both.quiet()
+    both.clock.advance(60)
+    both.do.edit_contact("crm-ann", country="USA", timezone="america/new_york")
+    await both.sync()
+    assert _fields(both, "country", "timezone") == ("US", "America/New_York")
+    assert both.do.contact("crm-ann")["country"] == "USA"
+    assert len(both.conflicts("not_transferable", "resolved")) == 2
+    await both.quiet()
+
+
+async def test_what_a_platform_makes_of_a_pushed_value_does_not_bounce_back(world: World) -> None:
+    await world.linked("ann")
+    world.do.edit_contact("crm-ann", name_first="Ann  Maria", name_last="van der  Berg", phone_mobile="+39 06 123 4567")
+    await world.sync()
+    there = world.do.contact("crm-ann")
+    assert (there["name_first"], there["name_last"], there["phone_mobile"]) == (
+        "Ann  Maria", "van der  Berg", "+39 06 123 4567",
+    )  # fmt: skip
+    assert _fields(world, "name", "phone") == ("Ann Maria van der Berg", "+39061234567")
+    await world.quiet()
+    world.clock.advance(60)
+    world.ov.edit_contact(ANN, city="Oslo")
+    await world.sync()
+    assert world.do.contact("crm-ann")["name_first"] == "Ann  Maria"
+    await world.quiet()
+
+
+async def test_an_edit_that_comes_while_we_push_is_not_lost(both: World) -> None:
+    await both.linked("ann")
+    both.ov.edit_contact(ANN, city="Oslo")
+    both.sandbox.when(
+        "digital_onboarding", lambda: both.do.edit_contact("crm-ann", name_last="Long", city="Bern"),
+        method="POST", path="/v1/contacts", skip=1,
+    )  # fmt: skip
+    await both.sync()
+    both.clock.advance(10)
+    await both.sync()
+    assert _fields(both, "name") == ("Ann Long",) and both.unequal() == []
+    assert _fields(both, "city")[0] in ("Oslo", "Bern")
+    await both.quiet()
+
+
+async def test_an_edit_on_onvoard_that_comes_while_we_push_is_not_lost(world: World) -> None:
+    await world.linked("ann")
+    world.do.edit_contact("crm-ann", city="Bern")
+    world.sandbox.when("onvoard", lambda: world.ov.edit_contact(ANN, name="Ann Long"), method="PATCH")
+    await world.sync()
+    await world.sync()
+    assert world.do.contact("crm-ann")["name_last"] == "Long" and world.unequal() == []
+    await world.quiet()
