@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from service import resources
+from service.bridge import Bridge
 from service.core.mapping import Authority, ClearWith, FieldMap, FieldRule, Kind
-from service.cycle import Bridge
 from service.errors import SettingsError
 from service.formats import FORMATS
 from service.platforms.digital_onboarding.client import DigitalOnboarding

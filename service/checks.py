@@ -149,7 +149,7 @@ def _account(platform: str, ok: bool | None, detail: str, advice: str = "") -> C
 
 
 def check_account(conn: Connection, settings: Settings, platform: str) -> Check:
-    """Law 11, as `cycle.claim_accounts` has it, without claiming anything."""
+    """Law 11, as `bridge.claim_accounts` has it, without claiming anything."""
     known, key = cursors.account(conn, platform), cursors.fact(conn, "hash_key")
     if known is None or key is None:
         return _account(platform, True, "none yet")

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import hmac
 import json
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 import structlog
 
+from service.bridge import Bridge, Report
 from service.core.guard import Limits
-from service.core.mapping import FieldMap
 from service.core.records import Platform
 from service.core.windows import EPOCH
 from service.decide import brake, consent_lane, happenings, linking, merging
 from service.decide.frame import Frame
-from service.errors import SuspiciouslyEmpty
 from service.extract.digital_onboarding import DigitalReader
-from service.extract.importer import Imported, import_export
 from service.extract.onvoard import OnvoardReader
 from service.load.drain import Drain
 from service.load.settle import Settler
-from service.platforms.digital_onboarding.client import DigitalOnboarding
-from service.platforms.onvoard.client import OnVoard
-from service.progress import Progress, Silent, Stopped
+from service.progress import Progress, Silent
 from service.settings import Settings
 from service.store import cursors, erasure, ledger, mirror, outbox, people
-from service.store.database import Connection, Database
+from service.store.database import Connection
 
 _log = structlog.get_logger()
 
@@ -42,53 +31,6 @@ LISTINGS = ("contact_property_types", "resources", "resource_property_types", "a
 ACTIVITY_TYPES = frozenset(
     {happenings.CONTACT_ADDED, happenings.JOURNEY_STARTED, happenings.OBJECTIVE_COMPLETED, happenings.UNSUBSCRIBED}
 )
-
-
-def local_now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Bridge:
-    """All that work needs, wired by `service.app`."""
-
-    settings: Settings
-    db: Database
-    onvoard: OnVoard
-    digital: DigitalOnboarding
-    mapping: FieldMap
-    now: Callable[[], datetime] = local_now
-
-
-@dataclass(slots=True)
-class Report:
-    """What a run came to. `needs_person` is what makes a command end with 3."""
-
-    run_id: int
-    pulled: Counter[str] = field(default_factory=Counter)
-    pushed: dict[str, int] = field(default_factory=dict)
-    held: dict[Platform, str] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)  # records without an id, by stream
-    new_conflicts: int = 0
-    new_dead: int = 0
-
-    @property
-    def needs_person(self) -> bool:
-        return bool(self.held or self.new_conflicts or self.new_dead)
-
-    @property
-    def outcome(self) -> str:
-        return "held" if self.held else "ok"
-
-    def counts(self) -> dict[str, Any]:
-        return {
-            "pulled": dict(self.pulled),
-            "pushed": self.pushed,
-            "refused": self.refused,
-            "held": {platform.value: why for platform, why in self.held.items()},
-            "new_conflicts": self.new_conflicts,
-            "new_dead_letters": self.new_dead,
-        }
 
 
 class Cycle:
@@ -241,107 +183,3 @@ def _who_is_who(conn: Connection, frame: Frame, settings: Settings) -> None:
         cursors.set_fact(conn, "compared_by", said)
     consent_lane.spread_of_frozen(conn, frame)
     linking.link_people(conn, frame)
-
-
-def claim_accounts(conn: Connection, bridge: Bridge) -> None:
-    """Law 11; `ForeignAccount` where the mirror is another account's."""
-    settings, now, key = bridge.settings, bridge.now(), cursors.hash_key(conn)
-    api_key = settings.onvoard.api_key.get_secret_value() if settings.onvoard.api_key else ""
-    for platform, base_url, credential in (
-        ("onvoard", settings.onvoard.base_url, api_key),
-        ("digital_onboarding", settings.digital_onboarding.base_url, settings.digital_onboarding.client_id or ""),
-    ):
-        fingerprint = hmac.new(key, credential.encode(), hashlib.sha256).hexdigest()[:16]
-        cursors.claim_account(conn, platform, base_url.rstrip("/"), fingerprint, now)
-
-
-async def run(
-    bridge: Bridge, kind: str, work: Callable[[Cycle], Awaitable[None]], progress: Progress | None = None
-) -> Report:
-    """One run on record, whatever comes of it."""
-    started = bridge.now()
-
-    def begin(conn: Connection) -> int:
-        claim_accounts(conn, bridge)
-        return cursors.start_run(conn, kind, started)
-
-    run_id = await bridge.db.run(begin)
-    cycle = Cycle(bridge, run_id, started, progress)
-    outcome = "failed"
-    try:
-        await work(cycle)
-        await cycle.conclude()
-        outcome = cycle.report.outcome
-        return cycle.report
-    except SuspiciouslyEmpty:
-        outcome = "suspiciously empty"
-        raise
-    except (asyncio.CancelledError, Stopped):
-        outcome = "interrupted"
-        raise
-    finally:
-        counts = cycle.report.counts()
-        await bridge.db.run(lambda conn: cursors.finish_run(conn, run_id, outcome, counts, bridge.now()))
-        await bridge.db.tidy()
-        seconds = round((bridge.now() - started).total_seconds(), 3)
-        _log.info("run", run_id=run_id, kind=kind, outcome=outcome, seconds=seconds, **counts)
-
-
-async def sync(
-    bridge: Bridge, *, full: bool = False, allow_mass_change: bool = False, progress: Progress | None = None
-) -> Report:
-    """One whole cycle, until nothing is left to push."""
-
-    async def work(cycle: Cycle) -> None:
-        began = cycle.started_at.isoformat()
-        await bridge.db.run(lambda conn: cursors.fact_once(conn, "first_sync_at", began))
-        await cycle.take_up()
-        await cycle.pull(full=full, allow_empty=allow_mass_change)
-        await cycle.refresh(full=full)
-        await cycle.reconcile_and_push(brake_on=not allow_mass_change)
-
-    return await run(bridge, "sync", work, progress)
-
-
-async def backfill(
-    bridge: Bridge, resources: Sequence[str], since: datetime | None, until: datetime | None,
-    progress: Progress | None = None,
-) -> Report:  # fmt: skip
-    """A full pull of the named resources into the mirror; never pushes."""
-
-    async def work(cycle: Cycle) -> None:
-        pulls: dict[str, tuple[str, ...]] = {
-            "contacts": ("contact_property_types", "contacts"),
-            "reviews": ("reviews",),
-            "activities": ("activities",),
-            "resources": ("resources", "resource_property_types", "activity_types", "webhooks", "records"),
-            "summaries": ("summaries",),
-        }
-        timed = {"contacts", "reviews", "activities", "records"}
-        for resource in resources:
-            for name in pulls.get(resource, ()):
-                work = cycle.onvoard.backfill(name, since, until) if name in timed else cycle.onvoard.listing(name)
-                cycle.report.pulled[name] += await work
-            if resource == "templates":
-                cycle.report.pulled["templates"] += await cycle.digital.templates()
-            if resource == "objectives":
-                cycle.report.pulled["objectives"] += await cycle.digital.objectives()
-        await bridge.db.run(lambda conn: people.adopt(conn, bridge.now()))
-
-    return await run(bridge, "backfill", work, progress)
-
-
-async def import_file(
-    db: Database, lines: Iterable[str], progress: Progress, now: Callable[[], datetime] = local_now
-) -> Imported:
-    """A Digital Onboarding export into the mirror. No platform is asked."""
-    run_id = await db.run(lambda conn: cursors.start_run(conn, "import", now()))
-    counts: dict[str, Any] = {}
-    outcome = "failed"
-    try:
-        result = await import_export(lines, db, run_id, now, progress)
-        await db.run(lambda conn: people.adopt(conn, now()))
-        outcome, counts = "partial" if result.bad else "ok", {"imported": result.rows, "bad_rows": len(result.bad)}
-        return result
-    finally:
-        await db.run(lambda conn: cursors.finish_run(conn, run_id, outcome, counts, now()))

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from service.bridge import Bridge, Report
 from service.core.consent import FLAGS
 from service.core.mapping import CannotTake, FieldMap
 from service.core.records import Native, Platform, blank, shown
-from service.cycle import Bridge, Cycle, Report, run
+from service.cycle import Cycle
 from service.errors import PlanMoved, UsageError
 from service.load.settle import native
 from service.progress import Progress
+from service.runs import run
 from service.store import ledger, mirror, outbox, people
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation

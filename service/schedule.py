@@ -16,8 +16,9 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.base import STATE_RUNNING
 from apscheduler.triggers.interval import IntervalTrigger
 
-from service import cycle
-from service.cycle import LISTINGS, Bridge, Cycle, Report
+from service import runs
+from service.bridge import Bridge, Report, claim_accounts
+from service.cycle import LISTINGS, Cycle
 from service.errors import BridgeError, Busy, PlatformError
 from service.progress import Stopped
 from service.settings import Settings
@@ -130,7 +131,7 @@ class Schedule:
         self._scheduler.start()
 
     def _begin(self, conn: Connection) -> None:
-        cycle.claim_accounts(conn, self.bridge)
+        claim_accounts(conn, self.bridge)
         now = self.bridge.now().isoformat()
         cursors.fact_once(conn, "first_sync_at", now)
         if cursors.get(conn, "onvoard.contacts") is None:  # all that there is will be read now: the first sweep
@@ -178,7 +179,7 @@ class Schedule:
                 await held.enter_async_context(self._pen)
                 await held.enter_async_context(lease(self.db, "cycle"))
             if not self.stopping and await self._is_due(job):
-                _tell(job, await cycle.run(self.bridge, job.name, lambda run: self._work(job, run), self))
+                _tell(job, await runs.run(self.bridge, job.name, lambda run: self._work(job, run), self))
 
     async def _work(self, job: Job, run: Cycle) -> None:
         await job.work(run)

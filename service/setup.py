@@ -13,7 +13,8 @@ from enum import StrEnum
 from itertools import count
 from typing import Any
 
-from service.cycle import LISTINGS, Bridge, claim_accounts
+from service.bridge import Bridge, claim_accounts
+from service.cycle import LISTINGS
 from service.decide import happenings
 from service.errors import PlatformError, Rejected, Verdict
 from service.extract.onvoard import OnvoardReader

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from service import app, settings
-from service.cycle import Bridge
+from service.bridge import Bridge
 from service.sandbox import Sandbox
 from service.schedule import JOBS, PULLS, Schedule, intervals
 from service.store import cursors, migrate, mirror

@@ -65,9 +65,9 @@ def mess(both: Sandbox) -> list[Row]:
 
 def _differing(pairs: Iterable[Pair], of_ov: Callable[[Contact], Any], of_do: Callable[[Contact], Any]) -> Row:
     """Of how many people both sides say something, and not the same; with the one that is read fastest."""
-    said = [(of_ov(ov), of_do(do)) for ov, do in pairs]
-    found = [(left, right) for left, right in said if left and right and left != right]
-    return len(found), " ↔ ".join(min(found, key=lambda both: len(both[0] + both[1]), default=()))
+    said = ((of_ov(ov), of_do(do)) for ov, do in pairs)
+    found = [f"{left} ↔ {right}" for left, right in said if left and right and left != right]
+    return len(found), _shortest(found)
 
 
 def _property(key: str) -> Callable[[Contact], Any]:

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service import app, cycle, setup
+from service import app, runs, setup
 from service.cli import demo_mess, demo_report
 from service.cli.demo_report import Row
 from service.cli.demo_scene import DO, OV, Scene
@@ -19,7 +19,7 @@ from service.store import migrate, readonly
 from service.store.lease import lease
 
 if TYPE_CHECKING:
-    from service.cycle import Bridge, Report
+    from service.bridge import Bridge, Report
     from service.sandbox.server import Sandbox
     from service.settings import Settings
     from service.store.database import Database
@@ -96,7 +96,7 @@ class Demo:
             tell.command("contact-bridge backfill")
             with progress() as shown:
                 async with self._lease("backfill"):
-                    pulled = (await cycle.backfill(bridge, RESOURCES, None, None, shown)).pulled
+                    pulled = (await runs.backfill(bridge, RESOURCES, None, None, shown)).pulled
             names = ("contacts", "reviews", "activities", "templates", "objectives")
             counts = ", ".join(f"{self._count(name):,} {name}" for name in names)
             tell.say(f"In the mirror, a fresh SQLite file: {counts}, and {pulled['summaries']} product summaries.")
@@ -227,7 +227,7 @@ class Demo:
     async def _sync(self, bridge: Bridge, *, full: bool = False) -> Report:
         with progress() as shown:
             async with self._lease("cycle"):
-                report = await cycle.sync(bridge, full=full, progress=shown)
+                report = await runs.sync(bridge, full=full, progress=shown)
         _expect(not report.held, "the brake held")
         _expect(not report.new_dead, f"{report.new_dead} pushes were refused")
         return report
@@ -237,7 +237,7 @@ class Demo:
         path = self.folder / name
         path.write_text(text, encoding="utf-8", newline="")
         with progress() as shown, path.open(encoding="utf-8-sig", newline="") as lines:
-            result = await cycle.import_file(self.database, lines, shown)
+            result = await runs.import_file(self.database, lines, shown)
         _expect(not result.bad, f"{len(result.bad)} rows of {name} could not be read")
         return result.rows
 

@@ -12,7 +12,7 @@ from service.cli.context import Context, pass_context
 from service.cli.sync import LEASE_WAIT, tell
 
 if TYPE_CHECKING:
-    from service.cycle import Report
+    from service.bridge import Report
     from service.planning import Plan
 
 COLUMNS = ("person_id", "email", "platform", "operation", "field", "old", "new", "why")

@@ -12,7 +12,7 @@ from service.cli.context import Context, pass_context
 from service.cli.text import clean
 
 if TYPE_CHECKING:
-    from service.cycle import Report
+    from service.bridge import Report
 
 RESOURCES = ("contacts", "reviews", "activities", "resources", "summaries", "templates", "objectives")
 LEASE_WAIT = 60.0
@@ -40,14 +40,14 @@ def sync(ctx: Context, full: bool, allow_mass_change: bool) -> int:
     """Run one whole cycle: pull, reconcile, push, until nothing is left to push."""
     ctx.settings.require_platforms()
     database = ctx.database(create=True)
-    from service import app, cycle
+    from service import app, runs
     from service.cli.progress import progress
     from service.store.lease import lease
 
     async def work() -> Report:
         async with app.open_bridge(ctx.settings, database) as bridge, lease(database, "cycle", wait=LEASE_WAIT):
             with progress() as shown:
-                return await cycle.sync(bridge, full=full, allow_mass_change=allow_mass_change, progress=shown)
+                return await runs.sync(bridge, full=full, allow_mass_change=allow_mass_change, progress=shown)
 
     report = ctx.run(work())
     tell(report)
@@ -65,14 +65,14 @@ def backfill(ctx: Context, resources: tuple[str, ...], since: datetime | None, u
         raise click.UsageError("--since must be before --until")
     ctx.settings.require_platforms()
     database = ctx.database(create=True)
-    from service import app, cycle
+    from service import app, runs
     from service.cli.progress import progress
     from service.store.lease import lease
 
     async def work() -> Report:
         async with app.open_bridge(ctx.settings, database) as bridge, lease(database, "backfill", wait=LEASE_WAIT):
             with progress() as shown:
-                return await cycle.backfill(bridge, resources or RESOURCES, since, until, shown)
+                return await runs.backfill(bridge, resources or RESOURCES, since, until, shown)
 
     tell(ctx.run(work()))
 
@@ -83,13 +83,13 @@ def backfill(ctx: Context, resources: tuple[str, ...], since: datetime | None, u
 def import_(ctx: Context, file: str) -> int:
     """Import contacts exported from Digital Onboarding. Bad rows are named and left out (exit 3)."""
     database = ctx.database(create=True)
-    from service import cycle
+    from service import runs
     from service.cli.progress import progress
     from service.extract.importer import Imported
 
     async def work() -> Imported:
         with progress() as shown, open(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:  # noqa: ASYNC230
-            return await cycle.import_file(database, lines, shown)
+            return await runs.import_file(database, lines, shown)
 
     result = ctx.run(work())
     for bad in result.bad:

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import text
 
-from service import app, cycle, settings, setup
+from service import app, runs, settings, setup
+from service.bridge import Bridge, Report
 from service.core.mapping import FieldMap, normal_email
 from service.core.records import Platform
-from service.cycle import Bridge, Report
 from service.extract.importer import Imported
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
@@ -59,18 +59,18 @@ class World:
 
     async def sync(self, *, full: bool = True, allow: bool = False, progress: Progress | None = None) -> Report:
         self.clock.advance(2)  # an edit and the probe that follows it are told apart by their times
-        return await cycle.sync(self.bridge, full=full, allow_mass_change=allow, progress=progress)
+        return await runs.sync(self.bridge, full=full, allow_mass_change=allow, progress=progress)
 
     async def backfill(self, *resources: str, **span: Any) -> Report:
         names = resources or ("contacts", "reviews", "activities", "resources", "summaries", "templates", "objectives")
-        return await cycle.backfill(self.bridge, names, span.get("since"), span.get("until"))
+        return await runs.backfill(self.bridge, names, span.get("since"), span.get("until"))
 
     async def setup(self) -> None:
         await setup.complete(self.bridge.onvoard, self.bridge.settings)
         await setup.refresh_mirror(self.bridge)
 
     async def import_text(self, text_: str) -> Imported:
-        return await cycle.import_file(self.db, io.StringIO(text_, newline=""), Silent(), self.bridge.now)
+        return await runs.import_file(self.db, io.StringIO(text_, newline=""), Silent(), self.bridge.now)
 
     async def import_rows(self, *rows: Row) -> Imported:
         columns = list(dict.fromkeys(column for row in rows for column in row))
