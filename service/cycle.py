@@ -18,7 +18,6 @@ from service.extract.onvoard import OnvoardReader
 from service.load.drain import Drain
 from service.load.settle import Settler
 from service.progress import Progress, Silent
-from service.settings import Settings
 from service.store import cursors, erasure, ledger, mirror, outbox, people
 from service.store.database import Connection
 
@@ -64,6 +63,9 @@ class Cycle:
         self.report.pulled["summaries"] += await self.onvoard.listing("summaries")
         self.report.pulled["templates"] += await self.digital.templates()
         self.report.pulled["objectives"] += await self.digital.objectives()
+        if full:
+            swept = self.started_at.isoformat()
+            await self.bridge.db.run(lambda conn: cursors.set_fact(conn, "swept_at", swept))
 
     async def _knows(self, stream: str) -> bool:
         return await self.bridge.db.run(lambda conn: cursors.get(conn, f"onvoard.{stream}")) is not None
@@ -96,14 +98,6 @@ class Cycle:
         named = dict.fromkeys([*people.named_but_unknown(conn), *erasure.to_be_asked(conn)])
         return [unique_id for unique_id in named if unique_id not in self._asked]
 
-    def _link(self, conn: Connection, frame: Frame) -> bool:
-        """False where a pull that runs at the same time has brought somebody who has to be asked about first."""
-        probes = self.bridge.settings.digital_onboarding.refresh == "probe"
-        if probes and self._strangers(conn):
-            return False
-        _who_is_who(conn, frame, self.bridge.settings)
-        return True
-
     def frame(self, conn: Connection, *, brake_on: bool = True) -> Frame:
         settings, now = self.bridge.settings, self.bridge.now()
         first_sync = datetime.fromisoformat(cursors.fact(conn, "first_sync_at") or now.isoformat())
@@ -122,18 +116,20 @@ class Cycle:
             limits=Limits(limits.max_changed_share, limits.max_changed_count, limits.hold_opt_outs_for),
             brake=brake_on,
             activities_since=settings.activities.since or first_sync,
+            asks=settings.digital_onboarding.refresh == "probe",
             link_property=mirror.LINK_PROPERTY in mirror.property_type_keys(conn),
         )
 
     async def decide(self, *, brake_on: bool = True) -> None:
         """Everything that changed, decided and on record; what the brake holds is not for the drain to see."""
         db = self.bridge.db
+        await self.ask_about_strangers()
         frame = await db.run(lambda conn: self.frame(conn, brake_on=brake_on))
-        while not await db.run(lambda conn: self._link(conn, frame)):
-            await self.ask_about_strangers()
-        after: int | None = 0
-        while after is not None:
-            after = await db.run(lambda conn, after=after: merging.merge_batch(conn, frame, after))  # type: ignore[misc]
+        await db.run(lambda conn: _meet(conn, frame))
+        for batch in _BATCHES:
+            after: str | None = ""
+            while after is not None:
+                after = await db.run(lambda conn, batch=batch, after=after: batch(conn, frame, after))  # type: ignore[misc]
         await db.run(lambda conn: happenings.announce(conn, frame))
         self.report.held = await db.run(lambda conn: brake.rule(conn, frame))
 
@@ -141,10 +137,11 @@ class Cycle:
         """The same within one transaction: for a plan, which is rolled back."""
         frame = self.frame(conn)
         outbox.take_up(conn, self.bridge.now())
-        _who_is_who(conn, frame, self.bridge.settings)
-        after: int | None = 0
-        while after is not None:
-            after = merging.merge_batch(conn, frame, after)
+        _meet(conn, frame)
+        for batch in _BATCHES:
+            after: str | None = ""
+            while after is not None:
+                after = batch(conn, frame, after)
         happenings.announce(conn, frame)
         self.report.held = brake.rule(conn, frame)
 
@@ -174,7 +171,7 @@ def _activities_ready(conn: Connection) -> bool:
     return mirror.activity_type_accessors(conn) >= ACTIVITY_TYPES
 
 
-def _who_is_who(conn: Connection, frame: Frame, settings: Settings) -> None:
+def _meet(conn: Connection, frame: Frame) -> None:
     said = json.dumps(
         [sorted(frame.create_on), [str(rule) for rule in frame.mapping.rules], frame.link_property], default=str
     )
@@ -182,4 +179,8 @@ def _who_is_who(conn: Connection, frame: Frame, settings: Settings) -> None:
         people.touch_everybody(conn)
         cursors.set_fact(conn, "compared_by", said)
     consent_lane.spread_of_frozen(conn, frame)
-    linking.link_people(conn, frame)
+    linking.meet(conn, frame)
+
+
+# Each decides about the next few people, and says where to go on: short transactions.
+_BATCHES = (linking.link_onvoard, linking.link_digital_onboarding, merging.merge_batch)

@@ -179,16 +179,13 @@ class Schedule:
                 await held.enter_async_context(self._pen)
                 await held.enter_async_context(lease(self.db, "cycle"))
             if not self.stopping and await self._is_due(job):
-                _tell(job, await runs.run(self.bridge, job.name, lambda run: self._work(job, run), self))
+                _tell(job, await runs.run(self.bridge, job.name, job.work, self))
+                await self._was_read(job)
 
-    async def _work(self, job: Job, run: Cycle) -> None:
-        await job.work(run)
+    async def _was_read(self, job: Job) -> None:
         if job.pulls:
             now = self.bridge.now().isoformat()
             await self.db.run(lambda conn: cursors.fact_once(conn, f"pulled:{job.name}", now))
-        elif job.name == "sweep":
-            began = run.started_at.isoformat()
-            await self.db.run(lambda conn: cursors.set_fact(conn, "swept_at", began))
 
     async def _is_due(self, job: Job) -> bool:
         if job.name == "sweep":

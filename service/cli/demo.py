@@ -97,7 +97,7 @@ def _told(story: Story) -> Iterator[None]:
 @contextmanager
 def _terminable() -> Iterator[None]:
     """SIGTERM ends it as Ctrl-C does: with everything closed and removed."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:

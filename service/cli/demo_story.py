@@ -37,9 +37,10 @@ class Story:
     def step(self, title: str, command: str = "") -> Iterator[None]:
         """A numbered part of the story; `command` is what an operator types for it."""
         self.number, self.doing = self.number + 1, title
-        head = f"── {self.number}. {title} "
+        line = "-" if self._screen.options.ascii_only else "─"
+        head = f"{line * 2} {self.number}. {title} "
         click.echo()
-        click.secho(head + "─" * max(0, self._screen.width - len(head)), bold=True)
+        click.secho(head + line * max(0, self._screen.width - len(head)), bold=True)
         if command:
             click.secho(f"   $ {command}", fg="cyan")
         yield

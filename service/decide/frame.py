@@ -27,4 +27,5 @@ class Frame:
     limits: Limits
     brake: bool
     activities_since: datetime
+    asks: bool  # Digital Onboarding can be asked about a unique_id
     link_property: bool  # OnVoard knows the property; `setup` makes it

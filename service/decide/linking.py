@@ -29,19 +29,30 @@ _NAMESPACE = uuid.UUID("5f6f0c0e-6d0b-4f4e-8a51-7d1c5a0b9e42")
 Row = dict[str, Any]
 
 
-def link_people(conn: Connection, frame: Frame) -> None:
-    """Every contact that changed and has no counterpart: linked, to be created on the other side, or in conflict."""
+def meet(conn: Connection, frame: Frame) -> None:
+    """Before anybody is linked: new contacts become persons, deleted ones leave theirs, groups are looked at whole."""
     people.touch_groups(conn, AMBIGUOUS)
     people.release_deleted(conn)
     people.adopt(conn, frame.now)
-    after = ""
-    while rows := people.unlinked_onvoard(conn, after, BATCH):
-        _Batch(conn, frame, rows).onvoard()
-        after = rows[-1]["id"]
-    after = ""
-    while rows := people.unlinked_digital(conn, after, BATCH):
-        _Batch(conn, frame, rows).digital_onboarding()
-        after = rows[-1]["unique_id"]
+
+
+def link_onvoard(conn: Connection, frame: Frame, after: str) -> str | None:
+    """The next OnVoard contacts that changed and have no counterpart: linked, to be created on the other side, or in
+    conflict. -> where to go on, None at the end"""
+    rows = people.unlinked_onvoard(conn, after, BATCH)
+    if not rows:
+        return None
+    _Batch(conn, frame, rows).onvoard()
+    return str(rows[-1]["id"])
+
+
+def link_digital_onboarding(conn: Connection, frame: Frame, after: str) -> str | None:
+    """The same for Digital Onboarding contacts that no OnVoard contact has claimed."""
+    rows = people.unlinked_digital(conn, after, BATCH)
+    if not rows:
+        return None
+    _Batch(conn, frame, rows).digital_onboarding()
+    return str(rows[-1]["unique_id"])
 
 
 class _Batch:
@@ -64,7 +75,9 @@ class _Batch:
                     "several OnVoard contacts could be the same Digital Onboarding contact", onvoard=(row["id"],)
                 )
             if not self._stops(row, verdict):
-                if isinstance(verdict, Same):
+                if self._unasked(row):
+                    self.linked.add(row["id"])  # stays to be looked at
+                elif isinstance(verdict, Same):
                     self.taken.add(verdict.id)
                     self.linked.add(row["id"])
                     people.link(self.conn, row["id"], verdict.id, verdict.by, self.frame.now)
@@ -79,6 +92,11 @@ class _Batch:
             if not self._stops(row, verdict):
                 self._create_on_onvoard(row)
         people.settle_looks(self.conn, unique_ids=[row["unique_id"] for row in self.rows])
+
+    def _unasked(self, row: Row) -> bool:
+        """It names a Digital Onboarding contact of whom nobody has told yet: that one is asked about first."""
+        named = row["link_unique_id"]
+        return self.frame.asks and bool(named) and named not in self.index.digital_onboarding
 
     def _stops(self, row: Row, verdict: Verdict) -> bool:
         """Whether the person stands still: in a conflict that goes on, or in a new one."""

@@ -23,9 +23,9 @@ EMAIL_TAKEN = "email_taken"
 Row = dict[str, Any]
 
 
-def merge_batch(conn: Connection, frame: Frame, after: int) -> int | None:
-    """The next people after this person id. -> the last one's id, None where there was nobody left"""
-    ids = people.dirty_pairs(conn, after, BATCH)
+def merge_batch(conn: Connection, frame: Frame, after: str) -> str | None:
+    """The next people after this person id. -> where to go on, None at the end"""
+    ids = people.dirty_pairs(conn, int(after or 0), BATCH)
     if not ids:
         return None
     outbox.supersede(conn, ids)
@@ -37,7 +37,7 @@ def merge_batch(conn: Connection, frame: Frame, after: int) -> int | None:
     index = people.index_around(conn, sorted(addresses), []) if addresses else Index({}, {})
     done = [one for one in looked if one.put_on_record(index)]
     people.settle_looks(conn, [one.onvoard["id"] for one in done], [one.digital["unique_id"] for one in done])
-    return ids[-1]
+    return str(ids[-1])
 
 
 def read_onvoard(frame: Frame, row: Row) -> Snapshot:

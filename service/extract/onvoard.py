@@ -20,12 +20,15 @@ from service.progress import Progress
 from service.store import absorb, cursors, mirror
 from service.store import tables as t
 from service.store.database import Connection, Database
+from service.store.lease import lease
 from service.store.tables import Table
 
 _log = structlog.get_logger()
 
 # Records become visible a little after the time that they bear.
 OVERLAP = timedelta(seconds=60)
+LEASE_WAIT = 600.0
+"""Seconds for which a backfill waits for another one of the same stream, which does its work."""
 WINDOWS = 8
 """How many windows are read side by side."""
 
@@ -146,7 +149,11 @@ class OnvoardReader:
 
     async def backfill(self, name: str, since: datetime | None = None, until: datetime | None = None) -> int:
         """Everything, or what was created from `since` to before `until`; goes on where a killed one stopped."""
-        stream = self.streams[name]
+        async with lease(self.db, f"backfill:{name}", wait=LEASE_WAIT):
+            return await self._backfill(self.streams[name], since, until)
+
+    async def _backfill(self, stream: Stream, since: datetime | None, until: datetime | None) -> int:
+        name = stream.name
         key = f"onvoard.{name}" + (f" {since} {until}" if since or until else "")
         backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
         if not backlog:

@@ -16,8 +16,8 @@ from service.errors import Busy, DatabaseError
 from service.store import cursors
 from service.store.database import Database
 
-TTL = timedelta(seconds=30)
-RENEW = 10.0
+TTL = timedelta(seconds=120)
+RENEW = 15.0
 """Seconds between two renewals."""
 
 
@@ -30,19 +30,35 @@ async def lease(db: Database, name: str, *, wait: float = 0.0) -> AsyncIterator[
         if asyncio.get_running_loop().time() >= patience:
             raise Busy(f"another process is at work on this mirror ({name})", hint="contact-bridge status")
         await asyncio.sleep(0.5)
-    renewal = asyncio.create_task(_renew(db, name, owner))
+    lost: list[str] = []
+    renewal = asyncio.create_task(_renew(db, name, owner, asyncio.current_task(), lost))
     try:
         yield
+    except asyncio.CancelledError:
+        if not lost:
+            raise
+        raise Busy(f"the lease on this mirror ran out meanwhile ({name}), and {lost[0]}: stopped") from None
     finally:
         renewal.cancel()
         await db.run(lambda conn: cursors.drop_lease(conn, name, owner))
 
 
-async def _renew(db: Database, name: str, owner: str) -> None:
+async def _renew(db: Database, name: str, owner: str, holder: asyncio.Task[object] | None, lost: list[str]) -> None:
+    """On a connection of its own, so that long work of the holder does not stand in the way; the holder is stopped
+    where somebody else has taken over."""
+
+    def renew() -> bool:
+        with db.begin() as conn:
+            return cursors.take_lease(conn, name, owner, datetime.now(UTC), TTL)
+
     while True:
         await asyncio.sleep(RENEW)
         with suppress(DatabaseError):  # the work itself will say so, and the next renewal may get through
-            await db.run(lambda conn: cursors.take_lease(conn, name, owner, datetime.now(UTC), TTL))
+            if not await asyncio.to_thread(renew):
+                lost.append("another process has taken over")
+                if holder is not None:
+                    holder.cancel()
+                return
 
 
 def _take(conn: Connection, name: str, owner: str) -> bool:

@@ -126,7 +126,7 @@ def unlinked_onvoard(conn: Connection, after: str, limit: int) -> list[dict[str,
         _OV.c.email_key.in_(select(fresh.c.unique_id_key)),
         _OV.c.link_unique_id.in_(select(fresh.c.unique_id)),
     )
-    query = base.where(lonely, wanted, _OV.c.id > after).order_by(_OV.c.id).limit(limit)
+    query = base.where(lonely, wanted, _OV.c.id > after).order_by(_OV.c.id).limit(limit).with_for_update(of=_OV)
     return [dict(row) for row in conn.execute(query).mappings()]
 
 
@@ -138,6 +138,7 @@ def unlinked_digital(conn: Connection, after: str, limit: int) -> list[dict[str,
         .where(_DO.c.dirty, _DO.c.unique_id > after)
         .order_by(_DO.c.unique_id)
         .limit(limit)
+        .with_for_update(of=_DO)
     )
     return [dict(row) for row in conn.execute(query).mappings()]
 
@@ -234,16 +235,15 @@ def dirty_pairs(conn: Connection, after: int, limit: int) -> list[int]:
 
 
 def load_pairs(conn: Connection, person_ids: Sequence[int]) -> list[tuple[Any, dict[str, Any], dict[str, Any], Any]]:
-    """-> (person, onvoard row, digital onboarding row, bases or None), in the order of their ids"""
+    """-> (person, onvoard row, digital onboarding row, bases or None), in the order of their ids
+
+    The contacts are locked: what another process reads meanwhile is seen by the next look, not lost to this one.
+    """
     persons = conn.execute(select(_P).where(_P.c.id.in_(person_ids)).order_by(_P.c.id)).all()
-    onvoard = {
-        row["id"]: dict(row)
-        for row in conn.execute(select(_OV).where(_OV.c.id.in_([p.onvoard_contact_id for p in persons]))).mappings()
-    }
-    digital = {
-        row["unique_id"]: dict(row)
-        for row in conn.execute(select(_DO).where(_DO.c.unique_id.in_([p.unique_id for p in persons]))).mappings()
-    }
+    theirs = select(_OV).where(_OV.c.id.in_([p.onvoard_contact_id for p in persons])).order_by(_OV.c.id)
+    onvoard = {row["id"]: dict(row) for row in conn.execute(theirs.with_for_update()).mappings()}
+    theirs = select(_DO).where(_DO.c.unique_id.in_([p.unique_id for p in persons])).order_by(_DO.c.unique_id)
+    digital = {row["unique_id"]: dict(row) for row in conn.execute(theirs.with_for_update()).mappings()}
     agreed = {row.person_id: row for row in conn.execute(select(t.bases).where(t.bases.c.person_id.in_(person_ids)))}
     return [
         (p, onvoard[p.onvoard_contact_id], digital[p.unique_id], agreed.get(p.id))

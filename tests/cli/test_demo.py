@@ -249,6 +249,23 @@ def test_a_failure_says_where_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_signal_in_its_midst_leaves_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        COMMAND, env=environment(TMPDIR=str(tmp_path)), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "2. Read everything" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (130, "interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_tables_fit(width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", str(width))

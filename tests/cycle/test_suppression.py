@@ -1,0 +1,154 @@
+"""A suppressed person leaves the mirror, is opted out, and comes back without a double."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cycle.world import World
+
+WHO = "susan.secret@example.com"
+DATA = ("susan", "secretly", "5550142", "Hidden Lane")
+
+
+async def _susan(world: World, unique_id: str) -> None:
+    await world.linked("ann")
+    await world.setup()
+    world.ov.add_contact(WHO, name="Susan Secretly", phone="+14155550142", street_address="1 Hidden Lane")
+    world.do.add_contact(
+        unique_id=unique_id, email=WHO.upper(), name_first="Susan", name_last="Secretly", phone_mobile="+14155550142",
+        address="2 Hidden Lane",
+    )  # fmt: skip
+    product = world.ov.add_product("sku-1", "Kettle")
+    world.ov.add_review(WHO, 5, "Susan says: good", product_id=product)
+    world.ov.add_activity(WHO, "email_opened", email_name="hello susan")
+    await world.import_export()
+    await world.sync()
+    world.clock.advance(60)
+    world.do.edit_contact(unique_id, city="Rome", name_last="Secretly-Lost")
+    world.ov.edit_contact(WHO, name="Susan Secretly")
+    await world.sync()
+    world.clock.advance(60)
+
+
+def _nothing_left(world: World) -> None:
+    mirror = world.mirror_text()
+    found = [line for line in mirror.splitlines() for word in DATA if word.lower() in line.lower()]
+    assert found == []
+
+
+@pytest.mark.parametrize("unique_id", ["crm-s", WHO])
+@pytest.mark.parametrize("kept", ["keep", "erase"])
+async def test_a_suppressed_person_is_opted_out_of_both_and_erased(both: World, kept: str, unique_id: str) -> None:
+    both.ov.settings.suppressed_data = kept  # type: ignore[assignment]
+    await _susan(both, unique_id)
+    export_before = both.do.contact(unique_id)
+    both.ov.suppress(WHO)
+    report = await both.sync()
+    there = both.do.contact(unique_id)
+    assert there["unsubscribe_email"] is True and there["unsubscribe_sms"] is True
+    assert there["name_first"] == "Susan" and not report.needs_person
+    _nothing_left(both)
+    await both.quiet()
+    both.clock.advance(60)
+    both.do.edit_contact(unique_id, name_first="Susanna", city="Hidden Lane")
+    both.ov.settings.suppressed_data = "keep"
+    await both.sync()
+    await both.backfill()
+    await both.import_export()
+    await both.import_rows({k: v for k, v in export_before.items() if isinstance(v, str)})
+    mark = both.mark()
+    await both.sync()
+    _nothing_left(both)
+    assert both.writes(mark) == [] and len(both.ov.contacts) == 2
+    assert sorted(row["status"] for row in both.people().values()) == ["linked", "suppressed"]
+    assert both.activities("unsubscribed") == []
+
+
+@pytest.mark.parametrize("unique_id", ["crm-s", WHO])
+async def test_an_unsuppressed_person_is_linked_again_and_asked_about(both: World, unique_id: str) -> None:
+    await _susan(both, unique_id)
+    both.ov.suppress(WHO)
+    await both.sync()
+    both.clock.advance(60)
+    both.ov.unsuppress(WHO)
+    report = await both.sync()
+    assert report.new_conflicts == 1
+    (conflict,) = both.conflicts()
+    assert conflict["kind"] == "resubscribed"
+    assert (len(both.ov.contacts), len(both.do.contacts)) == (2, 2)
+    there = both.do.contact(unique_id)
+    assert there["unsubscribe_email"] and there["unsubscribe_sms"] and there["name_first"] == "Susan"
+    assert both.ov.contact(WHO)["email_unsubscribed"] is False
+    assert both.people()[WHO]["unique_id"] == unique_id
+    assert both.ov.contact(WHO)["name"].startswith("Susan"), "what was erased there is filled again"
+    await both.quiet()
+
+
+async def test_suppressed_before_anybody_knew_is_opted_out_over_there(world: World) -> None:
+    world.ov.settings.suppressed_data = "keep"
+    world.ov.add_contact(WHO, name="Susan Secretly", phone="+14155550142")
+    world.ov.suppress(WHO)
+    world.do.add_contact(unique_id="crm-s", email=WHO, name_first="Susan", name_last="Secretly")
+    world.do.add_contact(unique_id=WHO, name_first="Susan")
+    await world.import_export()
+    _text = world.mirror_text()
+    await world.sync()
+    assert world.do.contact("crm-s")["unsubscribe_sms"] and world.do.contact("crm-s")["unsubscribe_email"]
+    assert world.do.contact(WHO)["unsubscribe_sms"]
+    assert len(world.do.contacts) == 2
+    _nothing_left(world)
+    await world.quiet()
+
+
+async def test_a_new_contact_over_there_with_the_address_of_a_suppressed_person(world: World) -> None:
+    """Imported after the suppression: opted out, not stored, not created on OnVoard."""
+    world.ov.add_contact(WHO, name="Susan Secretly")
+    world.ov.suppress(WHO)
+    await world.sync()
+    world.clock.advance(60)
+    world.do.add_contact(unique_id="crm-s", email=WHO.upper(), name_first="Susan", name_last="Secretly")
+    await world.import_export()
+    await world.sync()
+    assert world.do.contact("crm-s")["unsubscribe_email"] and world.do.contact("crm-s")["unsubscribe_sms"]
+    assert len(world.ov.contacts) == 1
+    _nothing_left(world)
+    await world.quiet()
+
+
+async def test_a_suppression_while_something_waits_to_be_pushed(world: World) -> None:
+    await _susan(world, "crm-s")
+    world.ov.edit_contact(WHO, city="Hidden Lane")
+    world.sandbox.fail("digital_onboarding", "status", method="POST", path="/v1/contacts", times=None, status=503)
+    with pytest.raises(Exception, match="digital_onboarding"):
+        await world.sync()
+    world.ov.suppress(WHO)
+    world.clock.advance(60)
+    with pytest.raises(Exception, match="digital_onboarding"):
+        await world.sync()
+    world.sandbox.clear_faults()
+    await world.sync()
+    there = world.do.contact("crm-s")
+    assert there["unsubscribe_email"] and there["unsubscribe_sms"] and there["city"] == "Rome"
+    _nothing_left(world)
+    await world.quiet()
+
+
+async def test_the_blanks_of_a_suppressed_contact_are_not_carried_over(world: World) -> None:
+    await _susan(world, "crm-s")
+    world.ov.suppress(WHO)
+    await world.sync()
+    there = world.do.contact("crm-s")
+    assert (there["name_first"], there["phone_mobile"], there["city"]) == ("Susan", "+14155550142", "Rome")
+
+
+async def test_a_suppression_between_reading_and_writing_ends_quietly(world: World) -> None:
+    """The patch is refused; what is refused is no dead letter with her data in it."""
+    await _susan(world, "crm-s")
+    world.do.edit_contact("crm-s", city="Hidden Lane")
+    world.sandbox.when("onvoard", lambda: world.ov.suppress(WHO), method="PATCH")
+    await world.sync()
+    world.clock.advance(60)
+    await world.sync()
+    assert world.do.contact("crm-s")["unsubscribe_sms"]
+    _nothing_left(world)
+    await world.quiet()
