@@ -42,7 +42,9 @@ def announce(conn: Connection, frame: Frame) -> None:
 
 def unsubscribed(conn: Connection, frame: Frame, person_id: int, onvoard: Row, digital: Row) -> None:
     """An opt-out that began on Digital Onboarding after the person was first seen."""
-    at = digital["edited_at"] or digital["updated_at"] or frame.now
+    # A time that a probe of ours has moved is not the opt-out's: then it was when we heard of it.
+    theirs = digital["edited_at"] is not None and digital["edited_at"] == digital["updated_at"]
+    at = digital["edited_at"] if theirs else digital["refreshed_at"] or frame.now
     row = {
         "kind": UNSUBSCRIBED, "person_id": person_id, "contact_id": onvoard["id"], "unique_id": digital["unique_id"],
         "key": iso(frame.now), "at": at, "data": {"channel": "email"},

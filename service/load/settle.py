@@ -145,6 +145,7 @@ class Settler:
         settled = {platform: answered, platform.other: {name: source[name] for name in answered}}
         ledger.put_bases(conn, row["person_id"], ledger.advance(bases, settled), now)
         outbox.mark(conn, [row["id"]], "done", now)
+        outbox.bury(conn, row, now)
         people.touch(conn, [row["person_id"]])
 
     def _opted_out(self, conn: Connection, row: Row, platform: Platform, shows: bool, now: datetime) -> None:

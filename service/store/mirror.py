@@ -190,15 +190,6 @@ def mark_deleted(conn: Connection, table: Table, record_id: str, now: datetime) 
     conn.execute(update(table).where(table.c.id == record_id, table.c.deleted_at.is_(None)).values(values))
 
 
-def contact_counts(conn: Connection) -> tuple[int, int]:
-    """(living OnVoard contacts, known Digital Onboarding contacts)"""
-    ov, do = t.onvoard_contacts, t.digital_onboarding_contacts
-    return (
-        conn.execute(select(func.count()).select_from(ov).where(ov.c.deleted_at.is_(None))).scalar_one(),
-        conn.execute(select(func.count()).select_from(do).where(do.c.removed_at.is_(None))).scalar_one(),
-    )
-
-
 def due_for_refresh(conn: Connection, before: datetime, after: str, limit: int) -> list[str]:
     """unique_ids whose last answer is older than `before`, in order, from `after` on; removed ones are left alone."""
     table = t.digital_onboarding_contacts

@@ -128,10 +128,14 @@ def of_the_erased(conn: Connection, ids: Sequence[int]) -> set[int]:
     return set(conn.execute(query.where(_O.c.id.in_(ids), t.persons.c.state != "active")).scalars())
 
 
-def open_count(conn: Connection, *, activities: bool) -> int:
-    """Rows that a drain would take."""
-    where = [_O.c.status == "pending"] + ([] if activities else [_O.c.lane < int(Lane.ACTIVITY)])
-    return int(conn.execute(select(func.count()).select_from(_O).where(*where)).scalar_one())
+def bury(conn: Connection, done: Row, now: datetime) -> None:
+    """What was refused earlier in the same place has been overtaken by what got through."""
+    conn.execute(
+        update(_O)
+        .where(_O.c.person_id == done["person_id"], _O.c.platform == done["platform"], _O.c.lane == done["lane"])
+        .where(_O.c.status == "dead", _O.c.target == done["target"], _O.c.id < done["id"])
+        .values(status="cancelled", updated_at=now)
+    )
 
 
 def take_up(conn: Connection, now: datetime) -> list[Row]:

@@ -268,7 +268,8 @@ def person_by_id(conn: Connection, person_id: int) -> Any:
 
 
 def persons_by_id(conn: Connection, person_ids: Iterable[int]) -> list[Any]:
-    return list(conn.execute(select(_P).where(_P.c.id.in_(list(person_ids)))).all())
+    parts = in_parts(person_ids)
+    return [person for part in parts for person in conn.execute(select(_P).where(_P.c.id.in_(part)))]
 
 
 def with_address(conn: Connection, email: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -241,7 +241,7 @@ def test_a_failure_says_where_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch
         raise BridgeError("out of paper")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(demo_steps.cycle, "import_file", fails)
+    monkeypatch.setattr(demo_steps.runs, "import_file", fails)
     result = CliRunner().invoke(cli, ["demo"])
     assert result.exit_code == 1
     assert "step 2" in result.stderr
@@ -262,7 +262,7 @@ def test_a_signal_in_its_midst_leaves_nothing(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=15)
     finally:
         process.kill()
-    assert (process.returncode, err) == (130, "interrupted\n")
+    assert (process.returncode, err.strip()) == (130, "interrupted")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -278,6 +278,25 @@ def test_a_spelling_is_no_edit(field, base, now, platform):
     assert nothing(decide(*sides, base={field: base}))
 
 
+@pytest.mark.parametrize(
+    ("field", "base", "now", "other"),
+    [
+        ("phone", "+15550100000", "+1 (555) 010-0000", ""),
+        ("name", ("Mary Ann", "Lee"), ("Mary", "Ann Lee"), ("M.", "L.")),
+        ("country", "US", "USA", "Narnia"),
+        ("city", "Bonn", " Bonn ", "BONN"),
+        ("email", "a@x.de", "A@x.de", ""),
+    ],
+)
+@pytest.mark.parametrize("platform", Platform)
+def test_a_spelling_is_no_edit_either_where_the_sides_agreed_to_differ(field, base, now, other, platform):
+    """The other side had dropped it, or could not take it."""
+    sides, bases = [{field: now}, {field: other}], ({field: base}, {field: other})
+    if platform is DO:
+        sides, bases = sides[::-1], bases[::-1]
+    assert nothing(decide(*sides, bases=bases))
+
+
 def test_one_number_in_two_spellings_is_one_number():
     ours = {"phone": "+1 555 010 0000", "country": "US"}
     assert nothing(decide(ours, {"phone": "(555) 010-0000", "country": "USA"}))
