@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -100,7 +100,8 @@ class OnvoardReader:
 
     @staticmethod
     def _save_activities(conn: Connection, records: Sequence[Any]) -> None:
-        absorb.want_reread(conn, absorb.activities(conn, records))
+        newest = max((record.occurred_at for record in records if record.occurred_at), default=None)
+        absorb.want_reread(conn, absorb.activities(conn, records), newest)
 
     def _note(self, name: str, page: Page[Any]) -> None:
         """What a page holds beyond the document is told once per kind; a record without an id cannot be kept."""
@@ -319,6 +320,10 @@ class OnvoardReader:
                 tasks = [group.create_task(one(task)) for task in work]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
+        finally:
+            for waiting in work:
+                if isinstance(waiting, Coroutine):
+                    waiting.close()  # one that never had its turn would complain on standard error
         return [task.result() for task in tasks]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from service.core.mapping import normal_email
 from service.store import erasure, ledger, mirror, people
@@ -15,6 +15,8 @@ from service.store import tables as t
 from service.store.mirror import Row
 
 TRUE_WORDS = {"true", "t", "1", "y", "yes", "complete", "completed", "done"}
+HINT_HOLDS = timedelta(hours=1)
+"""A contact that was read so long after an activity shows what it led to, even if the clocks differ."""
 
 
 def row_of(record: Any) -> Row:
@@ -65,12 +67,18 @@ def _without_suppressed(conn: Connection, rows: list[Row], key: str) -> list[Row
     return [row for row in rows if row[key] not in stones]
 
 
-def want_reread(conn: Connection, contact_ids: Iterable[str]) -> None:
-    """Remember that these contacts may have changed, in the transaction that keeps the hint."""
-    table = t.onvoard_contacts
-    conn.execute(
-        update(table).where(table.c.id.in_(list(contact_ids)), table.c.suppressed.is_not(True)).values(seen_at=None)
-    )
+def want_reread(conn: Connection, contact_ids: Iterable[str], happened_at: datetime | None) -> None:
+    """Remember that these contacts may have changed, in the transaction that keeps the hint.
+
+    Not those that were read well after it happened: a first pull of all activities would have everybody re-read.
+    """
+    table, ids = t.onvoard_contacts, list(contact_ids)
+    if not ids:
+        return
+    hinted = and_(table.c.id.in_(ids), table.c.suppressed.is_not(True))
+    if happened_at is not None:
+        hinted = and_(hinted, table.c.seen_at <= happened_at + HINT_HOLDS)
+    conn.execute(update(table).where(hinted).values(seen_at=None))
 
 
 def wanted(conn: Connection, limit: int) -> list[str]:
