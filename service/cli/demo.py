@@ -206,7 +206,7 @@ def _serve(ctx: Context, story: Story, both: Sandbox, settings: Settings, databa
             f"contact-bridge --config {config} explain amara.okafor@example.org",
         )
         sys.stdout.flush()
-        ctx.run(run._serve(settings, database, listening))
+        ctx.run(run.serve(settings, database, listening))
     click.echo("Stopped.")
 
 

@@ -165,7 +165,7 @@ class _Provenance:
         if change is None:
             return self._untouched(rule)
         target = Platform(change["platform"])
-        written = self._key(rule, target, change["new_value"] or "")
+        written = self._key(rule, target, self._as_written(rule, target, change))
         if written != self._key(rule, target):
             return _said(f"edited on {SIDES[target]} after the bridge wrote it", target, change)
         if written != self._key(rule, target.other) and self._edited(rule) == [target.other]:
@@ -174,8 +174,16 @@ class _Provenance:
 
     def _newest_change(self, rule: FieldRule) -> Row | None:
         """The history is newest first, and names fields as the platform does that was written to."""
-        names = {side: (rule.name, rule.named(side)) for side in Platform}
+        names = {side: (rule.name, *rule.columns(side)) for side in Platform}
         return next((change for change in self.history if change["field"] in names[change["platform"]]), None)
+
+    def _as_written(self, rule: FieldRule, target: Platform, change: Row) -> Native:
+        """The field as it would be if the column that was written still showed what was written."""
+        now, written = self.sides.fields[target].get(rule.name), change["new_value"] or ""
+        columns = rule.columns(target)
+        if not isinstance(now, tuple) or len(columns) == 1:
+            return str(written)
+        return tuple(written if column == change["field"] else part for column, part in zip(columns, now, strict=True))
 
     def _edited(self, rule: FieldRule) -> list[Platform]:
         """The sides that no longer show what they showed at the last agreement."""

@@ -13,7 +13,7 @@ from service.cli.sync import LEASE_WAIT, tell
 
 if TYPE_CHECKING:
     from service.bridge import Report
-    from service.planning import Plan
+    from service.plans import Plan
 
 COLUMNS = ("person_id", "email", "platform", "operation", "field", "old", "new", "why")
 SAVE = click.option("-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Save it to FILE.")
@@ -47,11 +47,11 @@ def apply(ctx: Context, file: Path) -> int:
     """Push exactly the saved plan in FILE; refused if what it rests on has moved."""
     ctx.settings.require_platforms()
     database = ctx.database()
-    from service import app, planning
+    from service import app, planning, plans
     from service.cli.progress import progress
     from service.store.lease import lease
 
-    saved = planning.load(file)
+    saved = plans.load(file)
 
     async def work() -> Report:
         async with app.open_bridge(ctx.settings, database) as bridge, lease(database, "cycle", wait=LEASE_WAIT):
@@ -72,11 +72,11 @@ def undo(ctx: Context, run: int, file: Path | None, output_format: str) -> None:
     """Make a plan that restores what RUN changed, where nobody has edited it since. It raises no consent."""
     ctx.settings.require_platforms()
     database = ctx.database()
-    from service import app, planning
+    from service import app, undoing
 
     async def work() -> Plan:
         async with app.open_bridge(ctx.settings, database) as bridge:
-            return await planning.undo(bridge, run)
+            return await undoing.undo(bridge, run)
 
     _show(ctx.run(work()), file, output_format)
 

@@ -32,10 +32,10 @@ def run(ctx: Context) -> None:
     from service.web.server import listen
 
     with listen(settings) as listening:
-        ctx.run(_serve(settings, ctx.database(create=True), listening))
+        ctx.run(serve(settings, ctx.database(create=True), listening))
 
 
-async def _serve(settings: Settings, database: Database, listening: socket) -> None:
+async def serve(settings: Settings, database: Database, listening: socket) -> None:
     import structlog
 
     from service import app, schedule

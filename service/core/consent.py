@@ -62,6 +62,4 @@ def decide(pair: Pair) -> tuple[tuple[OptOut, ...], tuple[OptIn, ...], dict[Plat
 
 def confirmed(bases: Bases) -> Bases:
     """The bases after the other side has confirmed an opt-out."""
-    return Bases(
-        Base(bases.onvoard.fields, opted_out=True), Base(bases.digital_onboarding.fields, opted_out=True)
-    )
+    return Bases(Base(bases.onvoard.fields, opted_out=True), Base(bases.digital_onboarding.fields, opted_out=True))

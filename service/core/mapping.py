@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from service.core.records import Native, Platform
+from service.core.records import Native, Platform, shown
 
 
 class Kind(StrEnum):
@@ -52,6 +52,16 @@ class FieldRule:
         if platform is Platform.ONVOARD:
             return self.onvoard.removeprefix("properties.")
         return " + ".join(self.digital_onboarding)
+
+    def columns(self, platform: Platform) -> tuple[str, ...]:
+        """The same, one by one: a name is two fields on Digital Onboarding."""
+        return (self.named(platform),) if platform is Platform.ONVOARD else self.digital_onboarding
+
+    def by_column(self, platform: Platform, value: Native) -> dict[str, str]:
+        """A value of this field under the platform's own names, as people read it."""
+        columns = self.columns(platform)
+        parts = value if isinstance(value, tuple) and len(columns) > 1 else (shown(value) or "",)
+        return dict(zip(columns, parts, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

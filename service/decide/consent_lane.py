@@ -24,7 +24,7 @@ def stage_opt_out(
         conn, person_id=person_id, platform=platform,
         operation=Operation.UPSERT_CONTACT if keyed else Operation.PATCH_CONTACT,
         lane=Lane.OPT_OUT, target=target, payload={**keyed, flag: True},
-        details=[{"field": flag, "old": "false", "new": "true", "why": why}],
+        details=[{"field": flag, "old": False, "new": True, "why": why}],
         run_id=frame.run_id, now=frame.now, status=status,
     )  # fmt: skip
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from service.core import consent
 from service.core.identity import Index
-from service.core.mapping import normal_email
+from service.core.mapping import FieldRule, normal_email
 from service.core.reconcile import reconcile
-from service.core.records import Decision, Native, Pair, Platform, Push, Snapshot, shown
+from service.core.records import Decision, Native, Pair, Platform, Push, Snapshot
 from service.decide import consent_lane, happenings
 from service.decide.frame import Frame
 from service.store import cursors, ledger, outbox, people
@@ -160,16 +160,7 @@ class _Person:
     def _stage(self, platform: Platform, pushes: list[Push]) -> None:
         mapping = self.frame.mapping
         payload = mapping.payload(platform, {push.field: push.value for push in pushes})
-        details = [
-            {
-                "field": mapping.by_name[push.field].named(platform),
-                "old": shown(push.old),
-                "new": shown(push.value),
-                "why": push.rule,
-                "before": push.old,  # as the platform has it: what an undo restores
-            }
-            for push in pushes
-        ]
+        details = [detail for push in pushes for detail in _details(mapping.by_name[push.field], push)]
         unique_id = self.digital["unique_id"]
         if platform is Platform.ONVOARD and self._wants_link():
             payload.setdefault("properties", {})[LINK_PROPERTY] = unique_id
@@ -190,3 +181,11 @@ class _Person:
 
     def _wants_link(self) -> bool:
         return self.frame.link_property and self.pair.onvoard.linked_unique_id != self.digital["unique_id"]
+
+
+def _details(rule: FieldRule, push: Push) -> list[Row]:
+    """What a push changes, under the platform's own names; `before` is what an undo restores, by the mapping's name."""
+    old, new = rule.by_column(push.platform, push.old), rule.by_column(push.platform, push.value)
+    moved = [column for column in new if old[column] != new[column]] or list(new)
+    kept = {"why": push.rule, "of": rule.name, "before": push.old}
+    return [{"field": column, "old": old[column], "new": new[column], **kept} for column in moved]

@@ -9,7 +9,7 @@ from typing import Any
 from service.core import consent
 from service.core.identity import MatchedBy
 from service.core.mapping import FieldMap, normal_email
-from service.core.records import Bases, Native, Platform, shown
+from service.core.records import Bases, Native, Platform
 from service.store import absorb, erasure, ledger, mirror, outbox, people
 from service.store import tables as t
 from service.store.database import Connection
@@ -174,7 +174,10 @@ class Settler:
     def _history(
         self, conn: Connection, row: Row, platform: Platform, fields: Mapping[str, Native], now: datetime
     ) -> None:
-        named = {rule.named(platform): shown(fields[rule.name]) for rule in self.mapping.rules if rule.name in fields}
+        named: dict[str, str] = {}
+        for rule in self.mapping.rules:
+            if rule.name in fields:
+                named |= rule.by_column(platform, fields[rule.name])
         ledger.record_changes(conn, row, named, self.run_id, now)
 
 

@@ -128,7 +128,7 @@ def opt_out(conn: Connection, person_id: int, partner: dict[str, Any], run_id: i
         lane=Lane.OPT_OUT,
         target=partner["unique_id"],
         payload={"unique_id": partner["unique_id"], **OPT_OUTS},
-        details=[{"field": flag, "old": "false", "new": "true", "why": "suppressed on onvoard"} for flag in OPT_OUTS],
+        details=[{"field": flag, "old": False, "new": True, "why": "suppressed on onvoard"} for flag in OPT_OUTS],
         run_id=run_id,
         now=now,
     )

@@ -87,8 +87,8 @@ def _ann(conn: Connection) -> None:
         )
     )  # fmt: skip
     _change(conn, 1, "digital_onboarding", "phone_mobile", "+15550100")
-    _change(conn, 1, "digital_onboarding", "name_first + name_last", "Ann Lee", age=2)
-    _change(conn, 2, "digital_onboarding", "name_first + name_last", SECRET_OF_THE_SUPPRESSED)
+    _change(conn, 1, "digital_onboarding", "name_last", "Lee", age=2)
+    _change(conn, 2, "digital_onboarding", "name_last", SECRET_OF_THE_SUPPRESSED)
 
 
 def _conflict_about_bob(conn: Connection) -> None:

@@ -84,7 +84,7 @@ def test_where_each_value_came_from(run_json: Json) -> None:
     assert fields["city"]["base"] == {"onvoard": "Paris", "digital_onboarding": "Paris"}
     assert told["opted_out"] == {"onvoard": True, "digital_onboarding": False}
     assert [push["status"] for push in told["pushes"]] == ["pending", "dead"]
-    assert [row["field"] for row in told["history"]] == ["phone_mobile", "name_first + name_last"]
+    assert [row["field"] for row in told["history"]] == ["phone_mobile", "name_last"]
     assert told["conflicts"][0]["kept"] == "digital_onboarding"
 
 

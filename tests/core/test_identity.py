@@ -199,11 +199,12 @@ def test_a_unique_id_that_another_ones_property_names():
 
 emails = st.sampled_from(["", "a@x.de", "b@x.de"])
 unique_ids = st.sampled_from(["u1", "u2", "a@x.de", "A@x.de", "b@x.de"])
-onvoard_contacts = st.lists(
-    st.builds(C, st.sampled_from(["ct_1", "ct_2", "ct_3"]), emails, st.booleans(), st.just("") | unique_ids),
-    unique_by=lambda c: c.id, min_size=1,
-)  # fmt: skip
-digital_contacts = st.lists(st.builds(C, unique_ids, emails, st.booleans()), unique_by=lambda c: c.id)
+onvoard_contacts = st.lists(st.tuples(emails, st.booleans(), st.just("") | unique_ids), min_size=1, max_size=3).map(
+    lambda drawn: [C(f"ct_{n}", *contact) for n, contact in enumerate(drawn)]
+)
+digital_contacts = st.dictionaries(unique_ids, st.tuples(emails, st.booleans()), max_size=4).map(
+    lambda drawn: [C(unique_id, *contact) for unique_id, contact in drawn.items()]
+)
 
 
 @given(onvoard_contacts, digital_contacts)

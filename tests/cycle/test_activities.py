@@ -97,6 +97,28 @@ async def test_unsubscribed_is_told_only_of_opt_outs_that_began_over_there(world
     await world.quiet()
 
 
+@pytest.mark.parametrize("why", ["failed", "held", "lost"])
+async def test_unsubscribed_is_told_once_however_often_the_opt_out_is_tried(world: World, why: str) -> None:
+    await world.setup()
+    await world.linked("ann", "bob")
+    world.do.unsubscribe("crm-ann")
+    if why == "held":
+        world.configure(limits__max_changed_count=0, limits__max_changed_share=0.0)
+    else:
+        kind: Any = "reset_after" if why == "lost" else "reset_before"
+        world.sandbox.fail("onvoard", kind, method="PATCH", times=None)
+    for _ in range(2):
+        with contextlib.suppress(PlatformError):
+            await world.sync()
+        world.clock.advance(60)
+        world.do.edit_contact("crm-ann", city="Bern")
+    world.sandbox.clear_faults()
+    world.configure(limits__max_changed_count=50)
+    await world.sync()
+    assert [who for _, who, _ in _told(world.activities("unsubscribed"))] == ["ann@example.com"]
+    await world.quiet()
+
+
 async def test_a_lost_answer_makes_no_duplicate(both: World) -> None:
     await both.setup()
     await both.linked("ann", "bob")

@@ -65,7 +65,7 @@ async def test_the_second_sync_makes_no_write(world: World, quirk: dict[str, dic
     await world.sync()
     assert world.do.contact("crm-same")["city"] == "Oslo"
     assert world.ov.contact("differ@example.com")["name"] == "Anna Dyke"
-    await world.quiet()
+    await world.quiet(plain=True)
 
 
 async def test_the_second_sync_makes_no_write_on_postgres_either(both: World) -> None:
@@ -73,12 +73,12 @@ async def test_the_second_sync_makes_no_write_on_postgres_either(both: World) ->
     await both.setup()
     await both.import_export()
     await both.sync()
-    await both.quiet()
+    await both.quiet(plain=True)
 
 
 async def test_a_platform_that_clears_what_is_left_out_corrupts_nothing_over_there(world: World) -> None:
-    """The other reading of trap 49: even a probe would wipe a contact. What is lost there must not be taken for edits of
-    everybody: the brake holds it, and OnVoard keeps its values."""
+    """The other reading of trap 49: even a probe would wipe a contact. What is lost there must not be taken for
+    everybody's edits: the brake holds it, and OnVoard keeps its values."""
     world.configure(limits__max_changed_count=2)
     await world.linked("ann", "bob", "cat", "dan")
     world.do.settings.omitted = "clear"
