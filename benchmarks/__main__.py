@@ -44,7 +44,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """-> 1 where the bridge took more memory than it may, else 0: speed is printed, never judged."""
     asked = arguments(given)
     sizes = (asked.contacts, asked.reviews, asked.activities)
-    tenth = tuple(size // 10 for size in sizes)
+    tenth = (asked.contacts // 10, asked.reviews // 10, asked.activities // 10)
     print(f"Rendering {sum(sizes):,} records; {os.cpu_count()} cores, {asked.latency_ms:g} ms latency.", flush=True)
     with (
         peers.world(*sizes, asked.latency_ms) as world,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from service.core.records import Base, Bases, OptIn, OptOut, Pair, Platform
+from service.core.records import Bases, OptIn, OptOut, Pair, Platform
 
 # The only flags that the bridge writes, and the only value that it writes into them.
 FLAGS = {
@@ -62,4 +62,4 @@ def decide(pair: Pair) -> tuple[tuple[OptOut, ...], tuple[OptIn, ...], dict[Plat
 
 def confirmed(bases: Bases) -> Bases:
     """The bases after the other side has confirmed an opt-out."""
-    return Bases(Base(bases.onvoard.fields, opted_out=True), Base(bases.digital_onboarding.fields, opted_out=True))
+    return Bases(bases.onvoard.moved({}, opted_out=True), bases.digital_onboarding.moved({}, opted_out=True))

@@ -93,7 +93,7 @@ class _Field:
         empty = [side for side in Platform if not self.keys[side]]
         if self.same:
             self._settle(*Platform)
-        elif empty and self.rule.authority in (Authority.BOTH, empty[0].other.value):
+        elif empty:
             self._send(empty[0].other, "fills a blank")
         else:
             self._clash()

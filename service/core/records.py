@@ -50,10 +50,20 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What one side looked like when the two last agreed; `opted_out` is None before the first agreement."""
+    """What one side looked like when the two last agreed; `opted_out` is None before the first agreement.
+
+    `falls` counts the opt-outs that were agreed on: by it, one and the same opt-out is told from the next.
+    """
 
     fields: Mapping[str, Native] = field(default_factory=dict)
     opted_out: bool | None = None
+    falls: int = 0
+
+    def moved(self, fields: Mapping[str, Native], opted_out: bool | None) -> Base:
+        """The base with these fields, and this consent if there is one to agree on."""
+        now = self.opted_out if opted_out is None else opted_out
+        fell = now is True and self.opted_out is not True
+        return Base({**self.fields, **fields}, now, self.falls + fell)
 
 
 @dataclass(frozen=True, slots=True)

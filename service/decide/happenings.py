@@ -40,14 +40,14 @@ def announce(conn: Connection, frame: Frame) -> None:
             announcements.done(conn, source, rows)
 
 
-def unsubscribed(conn: Connection, frame: Frame, person_id: int, onvoard: Row, digital: Row) -> None:
-    """An opt-out that began on Digital Onboarding after the person was first seen."""
+def unsubscribed(conn: Connection, frame: Frame, person_id: int, onvoard: Row, digital: Row, falls: int) -> None:
+    """An opt-out that began on Digital Onboarding after the person was first seen; `falls` counts those before it."""
     # A time that a probe of ours has moved is not the opt-out's: then it was when we heard of it.
     theirs = digital["edited_at"] is not None and digital["edited_at"] == digital["updated_at"]
     at = digital["edited_at"] if theirs else digital["refreshed_at"] or frame.now
     row = {
         "kind": UNSUBSCRIBED, "person_id": person_id, "contact_id": onvoard["id"], "unique_id": digital["unique_id"],
-        "key": iso(frame.now), "at": at, "data": {"channel": "email"},
+        "key": str(falls), "at": at, "data": {"channel": "email"},
     }  # fmt: skip
     _stage(conn, frame, row)
 

@@ -136,7 +136,10 @@ class _Person:
                 f"opted out on {opt_out.began}", self._status,
             )  # fmt: skip
             if staged and opt_out.began is Platform.DIGITAL_ONBOARDING and not first:
-                happenings.unsubscribed(self.conn, self.frame, self.person.id, self.onvoard, self.digital)
+                happenings.unsubscribed(
+                    self.conn, self.frame, self.person.id, self.onvoard, self.digital,
+                    self.pair.bases.digital_onboarding.falls,
+                )  # fmt: skip
         for opt_in in self.decision.opt_ins:
             consent_lane.opted_in_again(self.conn, self.frame, self.person.id, opt_in.platform)
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from service.errors import SuspiciouslyEmpty
+import structlog
+
+from service.errors import PlatformError, Rejected, SuspiciouslyEmpty, TooLarge
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.models import Contact
 from service.platforms.digital_onboarding.wire import BatchAnswer
@@ -14,6 +16,8 @@ from service.progress import Progress
 from service.store import absorb, mirror
 from service.store import tables as t
 from service.store.database import Connection, Database
+
+_log = structlog.get_logger()
 
 LISTED = 100
 """Contacts a page of the undocumented list."""
@@ -68,7 +72,10 @@ class DigitalReader:
         wrong (law 12)."""
         if not unique_ids:
             return 0
-        answer = await self.client.upsert_contacts([{"unique_id": unique_id} for unique_id in unique_ids])
+        try:
+            answer = await self.client.upsert_contacts([{"unique_id": unique_id} for unique_id in unique_ids])
+        except PlatformError as error:
+            return await self._probe_apart(unique_ids, error)
         wanted = set(unique_ids)
         removed = [c.unique_id for c in answer.new if c.unique_id in wanted]
         at = asked_at(answer)
@@ -91,6 +98,16 @@ class DigitalReader:
                 hint="contact-bridge conflicts list",
             )
         return len(unique_ids)
+
+    async def _probe_apart(self, unique_ids: Sequence[str], error: PlatformError) -> int:
+        """A batch that is refused, or too large, in halves; one that is refused alone stays as it was last known."""
+        if not isinstance(error, Rejected | TooLarge):
+            raise error
+        if len(unique_ids) == 1:
+            _log.warning("probe refused", platform="digital_onboarding", error=str(error))
+            return 0
+        middle = len(unique_ids) // 2
+        return await self.probe(unique_ids[:middle]) + await self.probe(unique_ids[middle:])
 
     def _absorb(self, conn: Connection, contacts: Sequence[Contact], origin: str, at: datetime) -> None:
         absorb.digital_contacts(conn, contacts, origin=origin, asked_at=at, run_id=self.run_id, now=self.now())

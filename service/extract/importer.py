@@ -75,7 +75,13 @@ def _merged(before: Row | None, contact: Contact) -> Row:
     newer = before is None or (
         updated_at is not None and (before["updated_at"] is None or updated_at > before["updated_at"])
     )
-    said = {key: value for key, value in contact.values.items() if newer or stored.get(key) is None}
+    # What the platform itself has answered is known, also where it is blank.
+    answered = set(stored) if before is not None and before["refreshed_at"] is not None else set()
+    said = {
+        key: value
+        for key, value in contact.values.items()
+        if newer or (stored.get(key) is None and (key not in answered or (key in export_csv.FLAGS and value is True)))
+    }
     for flag in export_csv.FLAGS:
         if stored.get(flag) is True or said.get(flag) is None:
             said.pop(flag, None)  # an import never raises consent; only the platform itself says what is so now

@@ -11,7 +11,18 @@ from typing import Any
 from service.core.consent import check_payload
 from service.core.mapping import normal_email
 from service.core.records import Platform
-from service.errors import Denied, NotFound, PlatformError, RateLimited, RuleBroken, ServerFailed, Unreachable, Verdict
+from service.errors import (
+    Denied,
+    NotFound,
+    PlatformError,
+    RateLimited,
+    Rejected,
+    RuleBroken,
+    ServerFailed,
+    TooLarge,
+    Unreachable,
+    Verdict,
+)
 from service.load.settle import Settler
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
@@ -129,7 +140,8 @@ class Drain:
         verdict = error.verdict if isinstance(error, PlatformError) else None
         # Nobody else is in this request, and it has failed time and again: it is not the platform.
         poison = isinstance(error, ServerFailed) and len(rows) == 1 and rows[0]["attempts"] >= MAX_ATTEMPTS
-        if isinstance(error, RuleBroken) or verdict in (Verdict.GIVE_UP, Verdict.SPLIT) or poison:
+        # A 404 is not about a record that was to be made: the address is wrong, and a person has to look.
+        if isinstance(error, RuleBroken | Rejected | TooLarge) or poison:
             outbox.mark(conn, ids, "dead", now, str(error))
             return []
         outbox.mark(conn, ids, "unknown" if verdict is Verdict.LOOK else "pending", now, _reason(error))
@@ -154,7 +166,7 @@ class Drain:
         except PlatformError as error:
             # What fails a second time may do so because of one of them.
             again = isinstance(error, ServerFailed) and max(row["attempts"] for row in rows) > 0
-            if (error.verdict in (Verdict.GIVE_UP, Verdict.SPLIT) or again) and len(rows) > 1:
+            if (isinstance(error, Rejected | TooLarge) or again) and len(rows) > 1:
                 middle = len(rows) // 2
                 await self._send_batch(rows[:middle])
                 await self._send_batch(rows[middle:])
@@ -227,7 +239,7 @@ def _without_doubles(rows: Sequence[Row]) -> list[list[Row]]:
 
 def _stops_everybody(error: BaseException) -> bool:
     """Not about the record: nobody else would get through."""
-    return not isinstance(error, PlatformError) or isinstance(error, Denied | RateLimited | Unreachable)
+    return not isinstance(error, PlatformError) or isinstance(error, Denied | NotFound | RateLimited | Unreachable)
 
 
 def _reason(error: BaseException) -> str:

@@ -140,7 +140,8 @@ class Settler:
         self, conn: Connection, row: Row, platform: Platform, fields: Mapping[str, Native], now: datetime
     ) -> None:
         source = native(row["basis"].get("fields") or {})
-        answered = {name: fields[name] for name in source if name in fields}
+        # What an answer leaves out is taken for written as it was sent.
+        answered = {name: fields.get(name, value) for name, value in source.items()}
         bases = ledger.get_bases(conn, row["person_id"])
         settled = {platform: answered, platform.other: {name: source[name] for name in answered}}
         ledger.put_bases(conn, row["person_id"], ledger.advance(bases, settled), now)

@@ -15,7 +15,7 @@ from service.store.mirror import insert
 
 def read_base(stored: Any) -> Base:
     fields = {name: tuple(v) if isinstance(v, list) else v for name, v in (stored or {}).get("fields", {}).items()}
-    return Base(fields, (stored or {}).get("opted_out"))
+    return Base(fields, (stored or {}).get("opted_out"), (stored or {}).get("falls", 0))
 
 
 def read_bases(row: Any) -> Bases:
@@ -38,7 +38,7 @@ def put_bases(conn: Connection, person_id: int, bases: Bases, now: datetime) -> 
 
 
 def _stored(base: Base) -> dict[str, Any]:
-    return {"fields": dict(base.fields), "opted_out": base.opted_out}
+    return {"fields": dict(base.fields), "opted_out": base.opted_out, "falls": base.falls}
 
 
 def advance(
@@ -47,15 +47,7 @@ def advance(
     consent: Mapping[Platform, bool] | None = None,
 ) -> Bases:
     """The bases with what has been agreed since; unchanged if nothing has."""
-    return Bases(
-        *(
-            Base(
-                {**bases.of(side).fields, **settled.get(side, {})},
-                (consent or {}).get(side, bases.of(side).opted_out),
-            )
-            for side in Platform
-        )
-    )
+    return Bases(*(bases.of(side).moved(settled.get(side, {}), (consent or {}).get(side)) for side in Platform))
 
 
 def record_changes(

@@ -83,7 +83,7 @@ def test_one_who_opted_in_again_can_opt_out_again():
 
 def test_confirmed_leaves_the_fields():
     bases = confirmed(Bases(Base({"city": "Bonn"}, False), Base({"city": "Rome"}, None)))
-    assert bases == Bases(Base({"city": "Bonn"}, True), Base({"city": "Rome"}, True))
+    assert bases == Bases(Base({"city": "Bonn"}, True, 1), Base({"city": "Rome"}, True, 1))
 
 
 def test_reconcile_carries_consent_beside_the_fields():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -52,6 +53,12 @@ class World:
         self._overrides |= {key.replace("__", "."): value for key, value in overrides.items()}
         new = settings.load(self._overrides, environ={})
         self.bridge = replace(self.bridge, settings=new, mapping=app.field_map(new))
+
+    def use_clock(self, now: Callable[[], datetime]) -> None:
+        """This machine's clock; the platforms keep theirs."""
+        self.bridge = replace(self.bridge, now=now)
+        for client in (self.bridge.onvoard, self.bridge.digital):
+            client._transport.now = now
 
     # What the bridge does.
 
