@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from service import resources
 from service.bridge import Bridge
-from service.core.mapping import Authority, ClearWith, FieldMap, FieldRule, Kind
-from service.errors import SettingsError
+from service.core.mapping import ClearWith, FieldMap
 from service.formats import FORMATS
+from service.mapping_file import read_mapping
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.wire import JourneyForm
 from service.platforms.onvoard.client import OnVoard
@@ -25,46 +23,6 @@ def field_map(settings: Settings) -> FieldMap:
     path = settings.paths.mapping
     path = path if path.exists() else resources.config_dir() / "mapping.toml"
     return FieldMap(read_mapping(path), FORMATS, ClearWith(settings.digital_onboarding.clear_with))
-
-
-def read_mapping(path: Path) -> list[FieldRule]:
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError([f"{path}: {error}"]) from None
-    problems: list[str] = []
-    rules: list[FieldRule] = []
-    for number, entry in enumerate(document.get("fields", ()), start=1):
-        try:
-            rules.append(_field_rule(entry))
-        except (KeyError, ValueError, TypeError) as error:
-            problems.append(f"{path}: field {number} ({entry.get('name', '?')}): {_what(error)}")
-    for attribute in ("name", "onvoard"):
-        seen = [getattr(rule, attribute) for rule in rules]
-        problems += [
-            f"{path}: two rules for {attribute} {name}" for name in sorted({n for n in seen if seen.count(n) > 1})
-        ]
-    if problems or not rules:
-        raise SettingsError(problems or [f"{path}: no [[fields]]"])
-    return rules
-
-
-def _what(error: Exception) -> str:
-    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-
-
-def _field_rule(entry: dict[str, object]) -> FieldRule:
-    unknown = set(entry) - {"name", "onvoard", "digital_onboarding", "kind", "authority"}
-    if unknown:
-        raise ValueError(f"unknown key {', '.join(sorted(unknown))}")
-    digital = entry["digital_onboarding"]
-    columns = tuple(str(column) for column in digital) if isinstance(digital, list) else (str(digital),)
-    kind = Kind(str(entry.get("kind", "text")))
-    if (kind is Kind.NAME) != (len(columns) == 2) or kind is Kind.EMAIL:
-        raise ValueError("a name has two columns on Digital Onboarding, every other kind has one; e-mail is built in")
-    return FieldRule(
-        str(entry["name"]), str(entry["onvoard"]), columns, kind, Authority(str(entry.get("authority", "both")))
-    )
 
 
 def open_database(settings: Settings) -> Database:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from service import resources
-from service.app import read_mapping
 from service.core.mapping import Authority, FieldRule, Kind
 from service.errors import SettingsError
+from service.mapping_file import read_mapping
 from tests.core.making import RULES
 
 CITY = 'name = "city"\nonvoard = "properties.city"\ndigital_onboarding = "city"\n'
@@ -49,7 +49,10 @@ def test_a_file_of_ones_own(tmp_path):
         (CITY + 'kind = "town"\n', ["town"]),
         (CITY + 'authority = "me"\n', ["me"]),
         (CITY + 'kind = "name"\n', ["two columns"]),
-        (CITY + 'kind = "email"\n', ["e-mail"]),
+        (CITY + 'kind = "email"\n', ["email", "text, name"]),
+        (CITY.replace('name = "city"', 'name = "email"'), ["always mapped"]),
+        (CITY.replace('"properties.city"', '"email_unsubscribed"'), ["email_unsubscribed"]),
+        (CITY.replace('digital_onboarding = "city"', 'digital_onboarding = "unsubscribe_email"'), ["unsubscribe_email"]),
         (NAME.replace('kind = "name"\n', ""), ["two columns"]),
         ('name = "city"\ndigital_onboarding = "city"\n', ["onvoard", "missing"]),
         ('onvoard = "properties.city"\ndigital_onboarding = "city"\n', ["name", "missing"]),
@@ -70,8 +73,9 @@ def test_every_mistake_at_once(tmp_path):
 def test_two_rules_for_one_field(tmp_path):
     assert len(problems(written(tmp_path, CITY, CITY))) >= 2  # of one name, and for one field of OnVoard
     other = CITY.replace('name = "city"', 'name = "town"')
-    [problem] = problems(written(tmp_path, CITY, other))
-    assert "two rules for onvoard properties.city" in problem
+    found = problems(written(tmp_path, CITY, other))
+    assert "two rules for onvoard properties.city" in found[0]
+    assert "two rules for digital_onboarding city" in found[1]
 
 
 @pytest.mark.parametrize("content", [b"", b"[field]\n", b"# nothing\n", b"fields = []\n"])

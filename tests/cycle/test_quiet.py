@@ -7,16 +7,20 @@ import pytest
 from tests.cycle.world import World
 
 QUIRKS = {
-    "touch_on_probe": {"do": {"touch_on_probe": True}},
-    "phones as written": {"ov": {"reformat_phone": False}},
-    "inclusive": {"ov": {"boundary": "inclusive"}},
-    "truncated, 404 past the end": {"ov": {"boundary": "truncated", "past_end": "404"}},
-    "flags unset": {"do": {"unset_flag": None, "answer_order": "reversed"}},
-    "blanks ignored": {"do": {"on_empty": "ignore", "on_null": "ignore"}},
+    "touched by probes, phones as written": {"do": {"touch_on_probe": True}, "ov": {"reformat_phone": False}},
+    "inclusive, flags unset, reversed": {
+        "ov": {"boundary": "inclusive"},
+        "do": {"unset_flag": None, "answer_order": "reversed"},
+    },
+    "truncated, 404 past the end, read-only refused": {
+        "ov": {"boundary": "truncated", "past_end": "404", "readonly_properties": "reject", "created_status": 200}
+    },
+    "blanks ignored": {"do": {"on_empty": "ignore", "on_null": "ignore", "touch_on_probe": True}},
     "blanks refused": {"do": {"on_empty": "reject", "on_null": "reject"}},
-    "suppressed data kept": {"ov": {"suppressed_data": "keep"}},
-    "read-only refused": {"ov": {"readonly_properties": "reject", "created_status": 200}},
-    "journey echoed": {"do": {"echo_journey": True, "meta_public": "merge"}},
+    "suppressed data kept, journey echoed": {
+        "ov": {"suppressed_data": "keep"},
+        "do": {"echo_journey": True, "meta_public": "merge"},
+    },
 }
 
 
