@@ -14,7 +14,23 @@ from service.errors import SettingsError
 KEYS = {"name", "onvoard", "digital_onboarding", "kind", "authority"}
 # Digital Onboarding's documented contact fields that may be mapped ("Contacts"); the rest is the bridge's own business.
 DIGITAL_ONBOARDING = frozenset(
-    ["name_title", "name_first", "name_last", "name_suffix", "address", "address2", "city", "state", "county", "country", "post_code", "timezone", "phone_home", "phone_mobile", "phone_work"]
+    [
+        "name_title",
+        "name_first",
+        "name_last",
+        "name_suffix",
+        "address",
+        "address2",
+        "city",
+        "state",
+        "county",
+        "country",
+        "post_code",
+        "timezone",
+        "phone_home",
+        "phone_mobile",
+        "phone_work",
+    ]
 )
 # OnVoard's top-level text fields; everything else is a property.
 ONVOARD = frozenset({"name", "phone"})

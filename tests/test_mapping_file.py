@@ -52,7 +52,7 @@ def test_a_file_of_ones_own(tmp_path):
         (CITY + 'kind = "email"\n', ["email", "text, name"]),
         (CITY.replace('name = "city"', 'name = "email"'), ["always mapped"]),
         (CITY.replace('"properties.city"', '"email_unsubscribed"'), ["email_unsubscribed"]),
-        (CITY.replace('digital_onboarding = "city"', 'digital_onboarding = "unsubscribe_email"'), ["unsubscribe_email"]),
+        (CITY.replace('ing = "city"', 'ing = "unsubscribe_email"'), ["unsubscribe_email"]),
         (NAME.replace('kind = "name"\n', ""), ["two columns"]),
         ('name = "city"\ndigital_onboarding = "city"\n', ["onvoard", "missing"]),
         ('onvoard = "properties.city"\ndigital_onboarding = "city"\n', ["name", "missing"]),
