@@ -51,5 +51,5 @@ def _ratios(own: Sequence[Cost], plain: Sequence[Cost], figure: Callable[[Cost],
     each = [figure(a) / figure(b) for a, b in zip(own, plain, strict=True) if figure(b)]
     if not each:
         return "-"
-    spread = f" ({min(each):.2f} to {max(each):.2f})" if len(each) > 1 and own is not plain else ""
+    spread = f" ({min(each):.2f} to {max(each):.2f})" if min(each) < max(each) else ""
     return f"{median(each):.2f}{spread}"

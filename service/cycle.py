@@ -178,8 +178,8 @@ def _meet(conn: Connection, frame: Frame) -> None:
     if cursors.fact(conn, "compared_by") != said:  # what is compared has changed: look at everybody once
         people.touch_everybody(conn)
         cursors.set_fact(conn, "compared_by", said)
-    consent_lane.spread_of_frozen(conn, frame)
     linking.meet(conn, frame)
+    consent_lane.spread_of_frozen(conn, frame)
 
 
 # Each decides about the next few people, and says where to go on: short transactions.

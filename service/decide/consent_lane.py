@@ -6,7 +6,7 @@ from typing import Any
 
 from service.core.consent import FLAG, onvoard_opted_out
 from service.core.records import Platform
-from service.decide.frame import AMBIGUOUS, Frame
+from service.decide.frame import AMBIGUOUS, EMAIL_TAKEN, Frame
 from service.store import ledger, outbox, people
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
@@ -66,7 +66,9 @@ def spread_of_frozen(conn: Connection, frame: Frame) -> None:
             spread_over_address(conn, frame, email)
         if row["contact_id"] and row["unique_id"]:
             _spread_over_link(conn, frame, row)
-        if row["kind"] != AMBIGUOUS:  # those are looked at once more, to see whether it has cleared
+        # Some are looked at once more, to see whether the conflict has cleared.
+        asked = row["kind"] == AMBIGUOUS or (row["kind"] == EMAIL_TAKEN and row["asked_about"] == row["person_id"])
+        if not asked:
             people.settle_looks(conn, [row["contact_id"]], [row["unique_id"]])
 
 

@@ -11,6 +11,8 @@ from service.core.records import Platform
 
 AMBIGUOUS = "ambiguous_identity"
 """The kind of conflict that asks who is who."""
+EMAIL_TAKEN = "email_taken"
+"""The kind that asks what an address means that somebody else has."""
 
 
 @dataclass(frozen=True, slots=True)

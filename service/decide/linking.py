@@ -17,7 +17,7 @@ from service.core.identity import (
 from service.core.mapping import CannotTake, plausible_email
 from service.core.records import Native, Platform, Refusal, blank, shown
 from service.decide import consent_lane
-from service.decide.frame import AMBIGUOUS, Frame
+from service.decide.frame import AMBIGUOUS, EMAIL_TAKEN, Frame
 from service.store import erasure, ledger, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 def meet(conn: Connection, frame: Frame) -> None:
     """Before anybody is linked: new contacts become persons, deleted ones leave theirs, groups are looked at whole."""
-    people.touch_groups(conn, AMBIGUOUS)
+    people.touch_groups(conn, AMBIGUOUS, EMAIL_TAKEN)
     people.release_deleted(conn)
     people.adopt(conn, frame.now)
 

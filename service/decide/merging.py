@@ -11,21 +11,20 @@ from service.core.mapping import FieldRule, normal_email
 from service.core.reconcile import reconcile
 from service.core.records import Decision, Native, Pair, Platform, Push, Snapshot
 from service.decide import consent_lane, happenings
-from service.decide.frame import Frame
+from service.decide.frame import EMAIL_TAKEN, Frame
 from service.store import cursors, ledger, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
 
 BATCH = 300
-EMAIL_TAKEN = "email_taken"
 
 Row = dict[str, Any]
 
 
 def merge_batch(conn: Connection, frame: Frame, after: str) -> str | None:
     """The next people after this person id. -> where to go on, None at the end"""
-    ids = people.dirty_pairs(conn, int(after or 0), BATCH)
+    ids = people.dirty_pairs(conn, int(after or 0), BATCH, asked_again=EMAIL_TAKEN)
     if not ids:
         return None
     outbox.supersede(conn, ids)
@@ -76,6 +75,10 @@ class _Person:
         pushes, waits = self._addresses(index)
         if pushes is None:
             return True
+        if self.person.conflict_id is not None:  # the address is free, or no longer wanted
+            group = ledger.members(self.conn, self.person.conflict_id)
+            ledger.thaw(self.conn, self.person.conflict_id, self.frame.now, by="no longer taken")
+            people.touch(self.conn, group)
         for platform in Platform:
             self._stage(platform, [push for push in pushes if push.platform is platform])
         run = (self.frame.run_id, self.frame.now)

@@ -77,14 +77,14 @@ class DigitalReader:
         except PlatformError as error:
             return await self._probe_apart(unique_ids, error)
         wanted = set(unique_ids)
-        removed = [c.unique_id for c in answer.new if c.unique_id in wanted]
+        removed = [c for c in answer.new if c.unique_id in wanted]
         at = asked_at(answer)
 
         def keep(conn: Connection) -> int:
             known = mirror.known_digital_contacts(conn, wanted)
             existing = [c for c in answer.existing if c.unique_id in wanted]
             anew = [c for c in existing if absorb.recreated(known.get(c.unique_id or ""), c)]
-            gone = [*removed, *(c.unique_id for c in anew if c.unique_id)]
+            gone = [*removed, *anew]
             absorb.removed_on_digital_onboarding(conn, gone, self.run_id, self.now())
             still = [c for c in existing if c not in anew]
             self._absorb(conn, still, "refresh", at)

@@ -75,7 +75,7 @@ class Settler:
             elif row["id"] in erased:
                 self._erased(conn, row, answered, now)
             elif unique_id in created and unique_id not in first:
-                self._removed_there(conn, row, now)
+                self._removed_there(conn, row, answered, now)
             else:
                 self._digital_contact(conn, row, answered, unique_id in first, now)
 
@@ -167,8 +167,8 @@ class Settler:
         if done:
             erasure.wipe_opt_out(conn, [row["id"]])
 
-    def _removed_there(self, conn: Connection, row: Row, now: datetime) -> None:
-        absorb.removed_on_digital_onboarding(conn, [row["target"]], self.run_id, now)
+    def _removed_there(self, conn: Connection, row: Row, contact: Any, now: datetime) -> None:
+        absorb.removed_on_digital_onboarding(conn, [contact], self.run_id, now)
         status = "done" if row["lane"] == Lane.OPT_OUT else "cancelled"
         outbox.mark(conn, [row["id"]], status, now, "the contact had been removed on Digital Onboarding")
 

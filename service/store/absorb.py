@@ -7,9 +7,10 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from service.core.mapping import normal_email
+from service.core.records import Platform
 from service.store import erasure, ledger, mirror, people
 from service.store import tables as t
 from service.store.mirror import Row
@@ -196,21 +197,27 @@ def read_completion(value: Any) -> tuple[bool, datetime | None]:
     return True, at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def removed_on_digital_onboarding(conn: Connection, unique_ids: Iterable[str], run_id: int, now: datetime) -> int:
-    """A probe had to create these anew: they were removed there. Their people stop, and a person is asked, once.
+def removed_on_digital_onboarding(conn: Connection, contacts: Iterable[Any], run_id: int, now: datetime) -> int:
+    """Contacts that were made anew there, by a probe or by somebody else: the ones that we knew were removed. Their
+    people stop, and a person is asked, once. Of the new ones the flags alone are taken over: what was agreed about
+    consent was agreed about the old ones.
 
     -> how many of them are new to us
     """
     found = 0
-    for unique_id in unique_ids:
+    for contact in contacts:
+        unique_id = contact.unique_id
         person = conn.execute(
             select(t.persons)
             .outerjoin(t.onvoard_contacts, t.onvoard_contacts.c.id == t.persons.c.onvoard_contact_id)
             .where((t.persons.c.unique_id == unique_id) | (t.onvoard_contacts.c.link_unique_id == unique_id))
         ).first()
         table = t.digital_onboarding_contacts
+        flags = {flag: getattr(contact, flag) for flag in erasure.OPT_OUTS}
         conn.execute(
-            update(table).where(table.c.unique_id == unique_id, table.c.removed_at.is_(None)).values(removed_at=now)
+            update(table)
+            .where(table.c.unique_id == unique_id)
+            .values(removed_at=func.coalesce(table.c.removed_at, now), dirty=True, **flags)
         )
         if person is None:
             continue
@@ -219,6 +226,8 @@ def removed_on_digital_onboarding(conn: Connection, unique_ids: Iterable[str], r
             conn, person.id, "removed_on_digital_onboarding", reason, now, run_id=run_id
         )
         ledger.freeze(conn, [person.id], conflict_id)
+        void = ledger.advance(ledger.get_bases(conn, person.id), {}, dict.fromkeys(Platform, False))
+        ledger.put_bases(conn, person.id, void, now)
         found += new
     return found
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, or_, select, update
 
 from service.core.mapping import normal_email
 from service.core.records import Platform
-from service.store import cursors, outbox
+from service.store import cursors, ledger, outbox, people
 from service.store import tables as t
 from service.store.mirror import insert
 from service.store.outbox import Lane, Operation
@@ -168,14 +168,21 @@ def _wipe(
         .where(t.conflicts.c.person_id.in_(person_ids))
         .values(onvoard_value=None, digital_onboarding_value=None)
     )
-    open_ = (t.conflicts.c.person_id.in_(person_ids), t.conflicts.c.status == "open")
-    conn.execute(
-        update(t.conflicts).where(*open_).values(status="resolved", resolved_at=now, resolved_by="suppression")
-    )
+    _leave_conflicts(conn, person_ids, now)
     blank = {column.name: None for column in t.onvoard_contacts.c if column.name not in _KEPT}
     conn.execute(
         update(t.onvoard_contacts).where(t.onvoard_contacts.c.id == contact_id).values(blank | {"dirty": False})
     )
+
+
+def _leave_conflicts(conn: Connection, person_ids: set[int], now: datetime) -> None:
+    """Their own questions are answered; whoever was frozen together with them is looked at again."""
+    p, c = t.persons.c, t.conflicts.c
+    theirs = select(p.conflict_id).where(p.id.in_(person_ids), p.conflict_id.is_not(None))
+    people.touch(conn, list(conn.execute(select(p.id).where(p.conflict_id.in_(theirs))).scalars()))
+    owned = list(conn.execute(select(c.id).where(c.person_id.in_(person_ids), c.status == "open")).scalars())
+    for conflict_id in owned:
+        ledger.thaw(conn, conflict_id, now, by="suppression")
 
 
 _KEPT = {"id", "suppressed", "suppressed_at", "created_at", "modified_at", "seen_at", "deleted_at", "dirty"}

@@ -106,6 +106,11 @@ def conflict_of(conn: Connection, person_ids: Sequence[int], kind: str) -> int |
     return conn.execute(query.order_by(c.id).limit(1)).scalar()
 
 
+def members(conn: Connection, conflict_id: int) -> list[int]:
+    """The persons whom a conflict freezes."""
+    return list(conn.execute(select(t.persons.c.id).where(t.persons.c.conflict_id == conflict_id)).scalars())
+
+
 def holds_onvoard_contact(conn: Connection, conflict_id: int | None) -> bool:
     """Whether a conflict freezes somebody on OnVoard."""
     p = t.persons.c

@@ -88,12 +88,12 @@ def touch(conn: Connection, person_ids: Iterable[int]) -> None:
         conn.execute(update(_DO).where(_DO.c.unique_id.in_(digital)).values(dirty=True))
 
 
-def touch_groups(conn: Connection, kind: str) -> None:
+def touch_groups(conn: Connection, *kinds: str) -> None:
     """Whoever is frozen together is looked at together, as soon as one of them changes."""
     frozen = select(_P.c.conflict_id).join(t.conflicts, t.conflicts.c.id == _P.c.conflict_id)
     moved = union(
-        frozen.join(_OV, _OV.c.id == _P.c.onvoard_contact_id).where(t.conflicts.c.kind == kind, _OV.c.dirty),
-        frozen.join(_DO, _DO.c.unique_id == _P.c.unique_id).where(t.conflicts.c.kind == kind, _DO.c.dirty),
+        frozen.join(_OV, _OV.c.id == _P.c.onvoard_contact_id).where(t.conflicts.c.kind.in_(kinds), _OV.c.dirty),
+        frozen.join(_DO, _DO.c.unique_id == _P.c.unique_id).where(t.conflicts.c.kind.in_(kinds), _DO.c.dirty),
     )
     touch(conn, list(conn.execute(select(_P.c.id).where(_P.c.conflict_id.in_(moved))).scalars()))
 
@@ -222,12 +222,18 @@ def _leaves(pair: Any, side: str) -> bool:
     return bool(partner) and partner != mine and _base_email(base) == (mine or "")
 
 
-def dirty_pairs(conn: Connection, after: int, limit: int) -> list[int]:
-    """Linked, living, unfrozen persons of whom a side changed."""
+def dirty_pairs(conn: Connection, after: int, limit: int, *, asked_again: str) -> list[int]:
+    """Linked, living persons of whom a side changed; of the frozen ones, those about whom a conflict of the kind
+    `asked_again` was opened."""
+    c = t.conflicts.c
+    theirs = select(c.id).where(c.kind == asked_again, c.person_id == _P.c.id, c.status == "open")
     alive = and_(
-        _P.c.state == "active", _P.c.conflict_id.is_(None), _P.c.id > after,
-        _P.c.onvoard_contact_id.is_not(None), _P.c.unique_id.is_not(None),
-    )  # fmt: skip
+        _P.c.state == "active",
+        _P.c.id > after,
+        _P.c.onvoard_contact_id.is_not(None),
+        _P.c.unique_id.is_not(None),
+        or_(_P.c.conflict_id.is_(None), _P.c.conflict_id.in_(theirs)),
+    )
     by_onvoard = select(_P.c.id).join(_OV, _P.c.onvoard_contact_id == _OV.c.id).where(alive, _OV.c.dirty)
     by_digital = select(_P.c.id).join(_DO, _P.c.unique_id == _DO.c.unique_id).where(alive, _DO.c.dirty)
     both = union(by_onvoard, by_digital).subquery()
@@ -296,6 +302,7 @@ def dirty_frozen(conn: Connection) -> list[dict[str, Any]]:
         select(
             _P.c.id.label("person_id"),
             t.conflicts.c.kind,
+            t.conflicts.c.person_id.label("asked_about"),
             _OV.c.id.label("contact_id"),
             _DO.c.unique_id.label("unique_id"),
             _OV.c.email_key.label("onvoard_email"),

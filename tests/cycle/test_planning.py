@@ -21,16 +21,7 @@ async def _plan(world: World, *, full: bool = True) -> Plan:
 
 
 def _changes(plan: Plan) -> set[Change]:
-    """Flags as the history shows them."""
-    text = {True: "true", False: "false"}
-    return {
-        (
-            entry["platform"],
-            entry["field"],
-            *(text[v] if isinstance(v, bool) else v for v in (entry["old"], entry["new"])),
-        )
-        for entry in plan.changes
-    }
+    return {(entry["platform"], entry["field"], entry["old"], entry["new"]) for entry in plan.changes}
 
 
 async def _known_edits(world: World) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections import defaultdict
+from typing import Any
 
 import pytest
 
+from service.errors import PlatformError
 from tests.cycle.world import World
 
 PEOPLE, ROUNDS, EDITS = 30, 6, 25
@@ -138,3 +141,74 @@ async def test_random_edits_always_end_equal(world: World, seed: int) -> None:
 def _pairs(world: World) -> list[tuple[dict[str, object], str]]:
     rows = world.rows("SELECT onvoard_contact_id, unique_id FROM people WHERE status = 'linked'")
     return [(world.ov.contact(row["onvoard_contact_id"]), row["unique_id"]) for row in rows]
+
+
+class Trouble(Users):
+    """Users who also delete, suppress, remove and arrive late, on platforms that fail now and then."""
+
+    def edit(self) -> None:
+        ov, do, dice = self.world.ov, self.world.do, self.dice
+        self.world.clock.advance(self.dice.randrange(1, 30))
+        self.counter += 1
+        active = sorted(key for key, contact in ov.contacts.items() if contact.suppressed_at is None)
+        match dice.randrange(16):
+            case 0:
+                ov.delete_contact(dice.choice(active))
+            case 1:
+                ov.suppress(dice.choice(active))
+            case 2:
+                for contact in [contact for contact in ov.contacts.values() if contact.suppressed_at][:1]:
+                    ov.unsuppress(contact.id)
+            case 3:
+                do.remove_contact(dice.choice(sorted(do.id_by_unique_id)))
+            case 4:
+                ov.add_contact(f"late{self.counter}@example.com", name=self.value("name", "Name"))
+            case 5:
+                do.complete_objective(dice.choice(sorted(do.id_by_unique_id)), "online-banking")
+            case 6 | 7 | 8 | 9 | 10:
+                self.on_digital_onboarding()
+            case _:
+                who = dice.choice(active)
+                ov.edit_contact(who, city=self.value("city", "City"), name=self.value("name", "Name"))
+
+    def fail(self) -> None:
+        for _ in range(3):
+            platform: Any = self.dice.choice(["onvoard", "digital_onboarding"])
+            kind: Any = self.dice.choice(["reset_before", "reset_after", "status", "malformed", "truncate"])
+            method = self.dice.choice(["GET", "POST", "PATCH"])
+            self.world.sandbox.fail(
+                platform, kind, method=method, times=self.dice.randrange(1, 5), skip=self.dice.randrange(6)
+            )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_random_trouble_always_ends_equal(world: World, seed: int) -> None:
+    print(f"seed {seed}")
+    users = Trouble(world, seed)
+    users.arrive()
+    await world.setup()
+    await world.import_export()
+    out: dict[str, bool] = {}
+    for _ in range(ROUNDS):
+        users.fail()
+        with contextlib.suppress(PlatformError):
+            await world.sync(full=users.dice.random() < 0.7)
+        world.sandbox.clear_faults()
+        for _ in range(EDITS // 2):
+            users.edit()
+        await world.import_export()
+        now_out = {key: each.email_unsubscribed for key, each in world.ov.contacts.items()}
+        assert not [key for key, was in out.items() if was and not now_out.get(key, True)]
+        out = now_out
+    for _ in range(3):
+        await world.sync()
+    assert world.unequal() == [] and users.invented() == []
+    told = [each["record_data"]["sync_id"] for each in world.activities()]
+    happened = [(e["type"], e["contact"]["id"]) for e in world.activities() if "unsubscribed" not in e["type"]]
+    assert len(told) == len(set(told)) and len(happened) == len(set(happened))
+    left = world.rows("SELECT * FROM outbox WHERE status IN ('pending', 'sending', 'unknown', 'dead')")
+    assert left == [], str(left)
+    frozen = world.rows("SELECT DISTINCT conflict_id FROM persons WHERE conflict_id IS NOT NULL")
+    questions = {row["id"] for row in world.conflicts() if row["kind"] != "resubscribed"}
+    assert {row["conflict_id"] for row in frozen} == questions, "each waits for a question that somebody can see"
+    await world.quiet(plain=True)
