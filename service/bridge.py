@@ -6,16 +6,19 @@ import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from service.core.mapping import FieldMap
 from service.core.records import Platform
+from service.errors import ForeignAccount, NotFound
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
 from service.settings import Settings
-from service.store import cursors
+from service.store import cursors, mirror
+from service.store.cursors import ANOTHER_MIRROR
 from service.store.database import Connection, Database
 
 
@@ -66,13 +69,51 @@ class Report:
         }
 
 
-def claim_accounts(conn: Connection, bridge: Bridge) -> None:
-    """Law 11; `ForeignAccount` where the mirror is another account's."""
-    settings, now, key = bridge.settings, bridge.now(), cursors.hash_key(conn)
+def accounts(settings: Settings, hash_key: bytes) -> dict[str, tuple[str, str]]:
+    """By platform: the address, and the fingerprint of the credential, which itself is nowhere."""
     api_key = settings.onvoard.api_key.get_secret_value() if settings.onvoard.api_key else ""
-    for platform, base_url, credential in (
-        ("onvoard", settings.onvoard.base_url, api_key),
-        ("digital_onboarding", settings.digital_onboarding.base_url, settings.digital_onboarding.client_id or ""),
-    ):
-        fingerprint = hmac.new(key, credential.encode(), hashlib.sha256).hexdigest()[:16]
-        cursors.claim_account(conn, platform, base_url.rstrip("/"), fingerprint, now)
+    credentials = {
+        "onvoard": (settings.onvoard.base_url, api_key),
+        "digital_onboarding": (settings.digital_onboarding.base_url, settings.digital_onboarding.client_id or ""),
+    }
+    return {
+        platform: (base_url.rstrip("/"), hmac.new(hash_key, credential.encode(), hashlib.sha256).hexdigest()[:16])
+        for platform, (base_url, credential) in credentials.items()
+    }
+
+
+async def claim_accounts(bridge: Bridge) -> None:
+    """The accounts that a mirror met first are the only ones that it mirrors (law 11); ForeignAccount for another.
+
+    A new API key at the same address may be the old account's: it is, if it knows a contact that the mirror knows.
+    """
+
+    def claim(conn: Connection) -> list[str]:
+        mine = accounts(bridge.settings, cursors.hash_key(conn))
+        return [
+            platform
+            for platform, (base_url, fingerprint) in mine.items()
+            if not cursors.claim_account(conn, platform, base_url, fingerprint, bridge.now())
+        ]
+
+    for platform in await bridge.db.run(claim):
+        if platform != "onvoard" or not await _same_onvoard(bridge):
+            raise ForeignAccount(
+                f"{platform}: this mirror belongs to another account (its credentials differ)", hint=ANOTHER_MIRROR
+            )
+        await bridge.db.run(
+            lambda conn: cursors.renew_account(
+                conn, "onvoard", accounts(bridge.settings, cursors.hash_key(conn))["onvoard"][1]
+            )
+        )
+
+
+async def _same_onvoard(bridge: Bridge) -> bool:
+    """Raises Denied where the key is nobody's."""
+    await bridge.onvoard.contacts.list(page_size=1)
+    known = await bridge.db.run(lambda conn: mirror.some_contacts(conn, 3))
+    for contact_id in known:
+        with suppress(NotFound):
+            await bridge.onvoard.contacts.retrieve(contact_id)
+            return True
+    return not known

@@ -6,14 +6,13 @@ Reads only: no check claims the mirror, probes a contact, or sends a POST other 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from service import app, setup
+from service.bridge import accounts
 from service.core.mapping import FieldMap
 from service.errors import (
     BridgeError,
@@ -31,6 +30,7 @@ from service.platforms.transport import Limits
 from service.settings import Settings
 from service.setup import State, What
 from service.store import cursors, migrate
+from service.store.cursors import ANOTHER_MIRROR
 from service.store.database import Connection, Database
 
 SETUP = "contact-bridge setup"
@@ -155,15 +155,13 @@ def check_account(conn: Connection, settings: Settings, platform: str) -> Check:
         return _account(platform, True, "none yet")
     if _missing(settings, platform):
         return _account(platform, None, _BLOCKED)
-    group = getattr(settings, platform)
-    base_url = group.base_url.rstrip("/")
-    credential = group.api_key.get_secret_value() if platform == "onvoard" else group.client_id
-    fingerprint = hmac.new(bytes.fromhex(key), credential.encode(), hashlib.sha256).hexdigest()[:16]
+    base_url, fingerprint = accounts(settings, bytes.fromhex(key))[platform]
     if known == (base_url, fingerprint):
         return _account(platform, True, f"the one at {base_url}")
+    if known[0] == base_url and platform == "onvoard":
+        return _account(platform, True, "another API key; the next run asks whether the account is the same")
     what = "address" if known[0] != base_url else "credentials"
-    advice = "point BRIDGE_DATABASE_URL at a mirror of this account, or start a new one"
-    return _account(platform, False, f"another one: its {what} differ, the mirror is of {known[0]}", advice)
+    return _account(platform, False, f"another one: its {what} differ, the mirror is of {known[0]}", ANOTHER_MIRROR)
 
 
 async def check_onvoard(settings: Settings, mapping: FieldMap | None) -> list[Check]:

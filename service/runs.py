@@ -15,7 +15,7 @@ from service.errors import SuspiciouslyEmpty
 from service.extract.importer import Imported, import_export
 from service.progress import Progress, Stopped
 from service.store import cursors, people
-from service.store.database import Connection, Database
+from service.store.database import Database
 
 _log = structlog.get_logger()
 
@@ -26,11 +26,8 @@ async def run(
     """One run on record, whatever comes of it."""
     started = bridge.now()
 
-    def begin(conn: Connection) -> int:
-        claim_accounts(conn, bridge)
-        return cursors.start_run(conn, kind, started)
-
-    run_id = await bridge.db.run(begin)
+    await claim_accounts(bridge)
+    run_id = await bridge.db.run(lambda conn: cursors.start_run(conn, kind, started))
     cycle = Cycle(bridge, run_id, started, progress)
     outcome = "failed"
     try:

@@ -118,6 +118,7 @@ class Schedule:
 
     async def start(self) -> None:
         """Raises ForeignAccount where the mirror is another account's."""
+        await claim_accounts(self.bridge)
         await self.db.run(self._begin)
         every, now = intervals(self.bridge.settings), datetime.now(UTC)
         for number, job in enumerate(JOBS):
@@ -131,7 +132,6 @@ class Schedule:
         self._scheduler.start()
 
     def _begin(self, conn: Connection) -> None:
-        claim_accounts(conn, self.bridge)
         now = self.bridge.now().isoformat()
         cursors.fact_once(conn, "first_sync_at", now)
         if cursors.get(conn, "onvoard.contacts") is None:  # all that there is will be read now: the first sweep

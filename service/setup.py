@@ -295,7 +295,7 @@ async def _made(client: OnVoard, need: Need, known: Known) -> Any:
 
 async def refresh_mirror(bridge: Bridge) -> None:
     """The mirror learns at once what is there now: activities wait for their types. ForeignAccount as a cycle."""
-    await bridge.db.run(lambda conn: claim_accounts(conn, bridge))
+    await claim_accounts(bridge)
     reader = OnvoardReader(bridge.onvoard, bridge.db, 0, bridge.now, Silent())
     for name in LISTINGS:
         await reader.listing(name)

@@ -14,6 +14,8 @@ from service.store import tables as t
 from service.store.mirror import insert
 from service.store.types import iso
 
+ANOTHER_MIRROR = "point BRIDGE_DATABASE_URL at a mirror of this account, or start a new one"
+
 
 def get(conn: Connection, stream: str) -> str | None:
     return conn.execute(select(t.cursors.c.value).where(t.cursors.c.stream == stream)).scalar()
@@ -92,17 +94,23 @@ def drop_lease(conn: Connection, name: str, owner: str) -> None:
     conn.execute(delete(t.leases).where(t.leases.c.name == name, t.leases.c.owner == owner))
 
 
-def claim_account(conn: Connection, platform: str, base_url: str, fingerprint: str, now: datetime) -> None:
-    """The first account to be mirrored is the only one (law 11); `ForeignAccount` for another."""
+def claim_account(conn: Connection, platform: str, base_url: str, fingerprint: str, now: datetime) -> bool:
+    """The first account to be mirrored is the only one (law 11); `ForeignAccount` for one at another address.
+
+    -> whether the credential is the one that the mirror knows
+    """
     row = {"platform": platform, "base_url": base_url, "fingerprint": fingerprint, "since": now}
     conn.execute(insert(conn, t.accounts).on_conflict_do_nothing(), row)
     known = conn.execute(select(t.accounts).where(t.accounts.c.platform == platform)).mappings().one()
-    if known["base_url"] != base_url or known["fingerprint"] != fingerprint:
-        what = "address" if known["base_url"] != base_url else "credentials"
+    if known["base_url"] != base_url:
         raise ForeignAccount(
-            f"{platform}: this mirror belongs to another account (its {what} differ: it mirrors {known['base_url']})",
-            hint="point BRIDGE_DATABASE_URL at a mirror of this account, or start a new one",
+            f"{platform}: this mirror belongs to another account: it mirrors {known['base_url']}", hint=ANOTHER_MIRROR
         )
+    return bool(known["fingerprint"] == fingerprint)
+
+
+def renew_account(conn: Connection, platform: str, fingerprint: str) -> None:
+    conn.execute(update(t.accounts).where(t.accounts.c.platform == platform).values(fingerprint=fingerprint))
 
 
 def account(conn: Connection, platform: str) -> tuple[str, str] | None:

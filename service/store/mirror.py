@@ -198,6 +198,13 @@ def onvoard_ids_created_between(conn: Connection, table: Table, lower: datetime,
     return set(conn.execute(query).scalars())
 
 
+def some_contacts(conn: Connection, limit: int) -> list[str]:
+    """The newest living OnVoard contacts."""
+    table = t.onvoard_contacts
+    query = select(table.c.id).where(table.c.deleted_at.is_(None)).order_by(table.c.created_at.desc()).limit(limit)
+    return list(conn.execute(query).scalars())
+
+
 def mark_deleted(conn: Connection, table: Table, record_id: str, now: datetime) -> None:
     values = {"deleted_at": now} | ({"dirty": True} if "dirty" in table.c else {})
     conn.execute(update(table).where(table.c.id == record_id, table.c.deleted_at.is_(None)).values(values))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.errors import SuspiciouslyEmpty
-from tests.cycle.world import World
+from service.errors import PlatformError, SuspiciouslyEmpty
+from tests.cycle.world import World, show
 
 
 async def test_a_contact_gone_from_onvoard_is_not_created_again(both: World) -> None:
@@ -137,4 +137,23 @@ async def test_a_digital_onboarding_that_suddenly_knows_nobody_is_an_outage(worl
     with pytest.raises(SuspiciouslyEmpty):
         await world.sync()
     assert all(contact["name"].endswith("Lee") for contact in world.ov.contact_list())
+    await world.quiet()
+
+
+async def test_what_waits_for_a_deleted_contact_is_not_sent(world: World) -> None:
+    await world.setup()
+    await world.linked("ann", "bob")
+    world.do.complete_objective("crm-ann", "online-banking")
+    world.do.edit_contact("crm-ann", city="Bern")
+    await world.import_export()
+    world.sandbox.fail("onvoard", "status", method="P*", times=None, status=503)
+    for _ in range(2):
+        with pytest.raises(PlatformError):
+            await world.sync()
+    world.sandbox.clear_faults()
+    world.ov.delete_contact("ann@example.com")
+    mark = world.mark()
+    report = await world.sync()
+    assert [show(entry) for entry in world.writes(mark, "onvoard")] == [] and not report.new_dead
+    assert world.rows("SELECT id FROM outbox WHERE status NOT IN ('done', 'cancelled')") == []
     await world.quiet()

@@ -33,7 +33,7 @@ class Caller:
         params = {**(filters or {}), **wire.page_params(page, page_size)}
         call = Call.of("GET", route, safe=True)
         try:
-            answer = await self._transport.request(call, params=params, check=wire.page_fault)
+            answer = await self._transport.request(call, params=params, check=wire.nobody_fault(kind))
         except NotFound:
             if page == 1:
                 raise

@@ -57,6 +57,19 @@ def page_fault(data: object) -> str | None:
     return None if isinstance(results, list) else "no list of results"
 
 
+def nobody_fault(kind: Kind[Any]) -> Callable[[object], str | None]:
+    """As `page_fault`; and a page of which no record has an id is no page of these records at all."""
+
+    def fault(data: object) -> str | None:
+        wrong = page_fault(data)
+        if wrong or not isinstance(data, dict) or not data["results"]:
+            return wrong
+        known = any(identity(record, kind.id_key) for record in data["results"])
+        return None if known else f"not one {kind.name} with {kind.id_key}"
+
+    return fault
+
+
 def record_fault(kind: Kind[Any]) -> Callable[[object], str | None]:
     """The same for an answer that should be one record of this kind."""
     return lambda data: None if identity(data, kind.id_key) else f"a {kind.name} without {kind.id_key}"
