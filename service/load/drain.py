@@ -192,7 +192,11 @@ class Drain:
     async def look_for(self, rows: Sequence[Row]) -> None:
         """Activities of unknown outcome: done if OnVoard has one with their `sync_id`, else sent again (law 5)."""
         for row in rows:
-            found = await self._find_activity(row["payload"])
+            try:
+                found = await self._find_activity(row["payload"])
+            except NotFound:
+                await self.db.run(lambda conn, row=row: self.settler.gone_from_onvoard(conn, row, self.now()))  # type: ignore[misc]
+                continue
 
             def settle(conn: Connection, row: Row = row, found: Any = found) -> None:
                 if found is None:

@@ -214,6 +214,8 @@ def wipe_opt_out(conn: Connection, row_ids: Iterable[int]) -> None:
 def suppressed_contacts(conn: Connection, contact_ids: Iterable[str]) -> set[str]:
     """Those of these OnVoard contacts that are tombstones."""
     stones = t.tombstones.c
+    if conn.execute(select(stones.person_id).limit(1)).first() is None:
+        return set()
     query = (
         select(stones.onvoard_contact_id)
         .join(t.persons, t.persons.c.id == stones.person_id)

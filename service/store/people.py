@@ -40,6 +40,12 @@ def adopt(conn: Connection, now: datetime) -> None:
 def release_deleted(conn: Connection) -> None:
     """A contact that is gone from OnVoard leaves its person; nobody is created for that person again."""
     gone = select(_OV.c.id).where(_OV.c.deleted_at.is_not(None))
+    o = t.outbox.c
+    conn.execute(
+        update(t.outbox)
+        .where(o.platform == "onvoard", o.target.in_(gone), o.status.in_(["pending", "held", "unknown"]))
+        .values(status="cancelled", last_error="the contact was deleted on OnVoard")
+    )
     conn.execute(
         update(_P)
         .where(_P.c.onvoard_contact_id.in_(gone))

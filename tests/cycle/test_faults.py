@@ -6,8 +6,10 @@ import contextlib
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from service.errors import ForeignAccount, PlatformError
+from service.store import tables as t
 from tests.cycle.world import World, members
 
 NAMES = [f"p{number}" for number in range(9)]
@@ -175,7 +177,6 @@ async def test_another_account_is_refused(both: World) -> None:
     await both.linked("ann")
     mark = both.mark()
     for setting, value in (
-        ("onvoard__api_key", "another-key"),
         ("digital_onboarding__client_id", "another-client"),
         ("onvoard__base_url", "http://127.0.0.1:9"),
     ):
@@ -188,6 +189,19 @@ async def test_another_account_is_refused(both: World) -> None:
         both.configure(**{key.replace(".", "__"): kept[key] for key in kept})
     assert both.journal.entries(mark) == []
     await both.quiet()
+
+
+async def test_a_new_api_key_is_taken_for_the_old_account_if_that_knows_our_contacts(world: World) -> None:
+    """Law 11, and a key that was rotated: OnVoard itself says whether the account is the same."""
+    await world.linked("ann")
+    with world.db.begin() as conn:
+        conn.execute(update(t.accounts).where(t.accounts.c.platform == "onvoard").values(fingerprint="of an older key"))
+    await world.sync()
+    with world.db.begin() as conn:
+        conn.execute(update(t.accounts).where(t.accounts.c.platform == "onvoard").values(fingerprint="of an older key"))
+    world.sandbox.onvoard.delete_contact("ann@example.com")
+    with pytest.raises(ForeignAccount):
+        await world.sync()
 
 
 async def test_an_expired_token_is_renewed_once_in_the_middle(world: World) -> None:
