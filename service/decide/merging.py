@@ -12,7 +12,7 @@ from service.core.reconcile import reconcile
 from service.core.records import Decision, Native, Pair, Platform, Push, Snapshot
 from service.decide import consent_lane, happenings
 from service.decide.frame import EMAIL_TAKEN, Frame
-from service.store import cursors, ledger, outbox, people
+from service.store import cursors, erasure, ledger, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
@@ -98,29 +98,29 @@ class _Person:
                 continue
             address = normal_email(str(push.value))
             on_onvoard = push.platform is Platform.ONVOARD
-            mine = self.onvoard["id"] if on_onvoard else self.digital["unique_id"]
-            holders = index.onvoard_with(address) if on_onvoard else index.digital_with(address)
-            others = [contact for contact in holders if contact.id != mine]
-            if others:
-                self._taken(push.platform, [contact.id for contact in others], address)
+            onvoard = [c.id for c in index.onvoard_with(address) if c.id != self.onvoard["id"]]
+            digital = [c.id for c in index.digital_with(address) if c.id != self.digital["unique_id"]]
+            if onvoard or digital:
+                self._taken(onvoard, digital)
                 return None, False
-            if on_onvoard and any(c.email == address and c.leaves and c.id != mine for c in index.onvoard.values()):
+            leaving = (c for c in index.onvoard.values() if c.email == address and c.leaves)
+            if on_onvoard and any(c.id != self.onvoard["id"] for c in leaving):
                 pushes.remove(push)
                 return pushes, True
         return pushes, False
 
-    def _taken(self, platform: Platform, others: list[str], address: str) -> None:
+    def _taken(self, onvoard: list[str], digital: list[str]) -> None:
         """Two existing people whom the edit would merge."""
-        contacts = (others, []) if platform is Platform.ONVOARD else ([], others)
-        members = ledger.frozen_together(self.conn, *contacts)
-        conflict_id, _ = ledger.open_conflict(
+        members = ledger.frozen_together(self.conn, onvoard, digital)
+        conflict_id, new = ledger.open_conflict(
             self.conn, self.person.id, EMAIL_TAKEN,
-            f"its new e-mail belongs to another contact on {platform}: {', '.join(others)}",
+            f"its new e-mail belongs to another contact: {', '.join((*onvoard, *digital))}",
             self.frame.now, run_id=self.frame.run_id, field="email",
             onvoard=self.onvoard["email"], digital_onboarding=self.digital["email"],
         )  # fmt: skip
         ledger.freeze(self.conn, {self.person.id, *members}, conflict_id)
-        people.touch(self.conn, [self.person.id, *members])  # their opt-outs are still looked at
+        if new:
+            people.touch(self.conn, members)  # their opt-outs are still looked at
 
     @property
     def _status(self) -> str:
@@ -149,7 +149,7 @@ class _Person:
     def _unsuppressed(self) -> bool:
         """One who was suppressed on OnVoard and is no longer: what the opt-outs on Digital Onboarding mean now is for
         a person to say."""
-        fact = f"unsuppressed:{self.onvoard['id']}"
+        fact = f"{erasure.UNSUPPRESSED}{self.onvoard['id']}"
         if cursors.fact(self.conn, fact) is None:
             return False
         cursors.forget_fact(self.conn, fact)

@@ -57,22 +57,22 @@ async def test_happenings_since_the_first_sync_are_told_once_with_their_own_time
     assert len(both.activities()) == 3
 
 
-async def test_history_is_told_where_the_settings_say_since_when(both: World) -> None:
-    both.configure(activities__since="2025-01-01")
-    await both.setup()
-    both.ov.add_contact("ann@example.com")
-    both.do.add_contact(unique_id="crm-ann", email="ann@example.com", at=LONG_AGO)
-    both.do.add_contact(unique_id="crm-old", email="old@example.com", at=datetime(2024, 5, 1, tzinfo=UTC))
-    both.do.complete_objective("crm-ann", "estatements", at=LONG_AGO + timedelta(days=1))
-    both.do.complete_objective("crm-old", "estatements", at=datetime(2024, 12, 31, tzinfo=UTC))
-    both.do.unsubscribe("crm-ann")
-    await both.import_export()
-    await both.sync()
-    assert _told(both.activities()) == [
+async def test_history_is_told_where_the_settings_say_since_when(world: World) -> None:
+    world.configure(activities__since="2025-01-01")
+    await world.setup()
+    world.ov.add_contact("ann@example.com")
+    world.do.add_contact(unique_id="crm-ann", email="ann@example.com", at=LONG_AGO)
+    world.do.add_contact(unique_id="crm-old", email="old@example.com", at=datetime(2024, 5, 1, tzinfo=UTC))
+    world.do.complete_objective("crm-ann", "estatements", at=LONG_AGO + timedelta(days=1))
+    world.do.complete_objective("crm-old", "estatements", at=datetime(2024, 12, 31, tzinfo=UTC))
+    world.do.unsubscribe("crm-ann")
+    await world.import_export()
+    await world.sync()
+    assert _told(world.activities()) == [
         ("contact_added", "ann@example.com", _iso(LONG_AGO)),
         ("objective_completed", "ann@example.com", _iso(LONG_AGO + timedelta(days=1))),
     ]
-    await both.quiet()
+    await world.quiet()
 
 
 async def test_none_for_contacts_that_the_bridge_itself_created(world: World) -> None:

@@ -62,27 +62,27 @@ async def test_creations_and_first_links_are_not_counted(world: World) -> None:
     await world.quiet()
 
 
-async def test_held_opt_outs_go_out_by_themselves_after_a_day(both: World) -> None:
-    both.configure(limits__max_changed_count=2, limits__max_changed_share=0.0)
-    await both.linked(*NAMES)
-    await _edited(both, 2)
+async def test_held_opt_outs_go_out_by_themselves_after_a_day(world: World) -> None:
+    world.configure(limits__max_changed_count=2, limits__max_changed_share=0.0)
+    await world.linked(*NAMES)
+    await _edited(world, 2)
     for name in NAMES[:4]:
-        both.do.unsubscribe(f"crm-{name}")
+        world.do.unsubscribe(f"crm-{name}")
     for name in NAMES[4:]:
-        both.ov.unsubscribe(f"{name}@example.com")
-    mark = both.mark()
-    report = await both.sync()
-    assert set(report.held) == {"onvoard", "digital_onboarding"} and both.writes(mark) == []
-    both.clock.advance(23 * 3600)
-    await both.sync()
-    assert both.writes(mark) == []
-    both.clock.advance(2 * 3600)
-    report = await both.sync()
-    assert all(contact["email_unsubscribed"] for contact in both.ov.contact_list())
-    assert all(contact["unsubscribe_email"] for contact in both.do.contact_list())
-    await both.sync(allow=True)
-    assert both.unequal() == []
-    await both.quiet()
+        world.ov.unsubscribe(f"{name}@example.com")
+    mark = world.mark()
+    report = await world.sync()
+    assert set(report.held) == {"onvoard", "digital_onboarding"} and world.writes(mark) == []
+    world.clock.advance(23 * 3600)
+    await world.sync()
+    assert world.writes(mark) == []
+    world.clock.advance(2 * 3600)
+    report = await world.sync()
+    assert all(contact["email_unsubscribed"] for contact in world.ov.contact_list())
+    assert all(contact["unsubscribe_email"] for contact in world.do.contact_list())
+    await world.sync(allow=True)
+    assert world.unequal() == []
+    await world.quiet()
 
 
 async def test_suppressions_pass_the_brake(world: World) -> None:

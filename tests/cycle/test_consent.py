@@ -82,27 +82,27 @@ async def test_opt_outs_are_sent_although_something_else_is_refused(world: World
     assert _out(world, "ann") == _out(world, "bob") == (True, True) and report.new_dead == 1
 
 
-async def test_an_opt_out_before_the_first_link_reaches_the_other_side(both: World) -> None:
+async def test_an_opt_out_before_the_first_link_reaches_the_other_side(world: World) -> None:
     for name, here, there in (("ann", True, False), ("bob", False, True), ("cat", True, True)):
-        both.ov.add_contact(f"{name}@example.com", email_unsubscribed=here, name=name)
-        both.do.add_contact(unique_id=f"crm-{name}", email=f"{name}@example.com", unsubscribe_email=there)
-    await both.setup()
-    await both.import_export()
-    await both.sync()
-    assert {_out(both, name) for name in ("ann", "bob", "cat")} == {(True, True)}
-    assert both.conflicts() == [] and both.activities("unsubscribed") == []
-    await both.quiet()
+        world.ov.add_contact(f"{name}@example.com", email_unsubscribed=here, name=name)
+        world.do.add_contact(unique_id=f"crm-{name}", email=f"{name}@example.com", unsubscribe_email=there)
+    await world.setup()
+    await world.import_export()
+    await world.sync()
+    assert {_out(world, name) for name in ("ann", "bob", "cat")} == {(True, True)}
+    assert world.conflicts() == [] and world.activities("unsubscribed") == []
+    await world.quiet()
 
 
-async def test_in_doubt_an_opt_out_goes_to_every_contact_with_the_address(both: World) -> None:
-    both.ov.add_contact("twin@example.com")
-    both.do.add_contact(unique_id="crm-1", email="twin@example.com", unsubscribe_email=True)
-    both.do.add_contact(unique_id="crm-2", email="Twin@example.com")
-    await both.import_export()
-    await both.sync()
-    assert both.ov.contact("twin@example.com")["email_unsubscribed"]
-    assert both.do.contact("crm-2")["unsubscribe_email"] and len(both.conflicts()) == 1
-    await both.quiet()
+async def test_in_doubt_an_opt_out_goes_to_every_contact_with_the_address(world: World) -> None:
+    world.ov.add_contact("twin@example.com")
+    world.do.add_contact(unique_id="crm-1", email="twin@example.com", unsubscribe_email=True)
+    world.do.add_contact(unique_id="crm-2", email="Twin@example.com")
+    await world.import_export()
+    await world.sync()
+    assert world.ov.contact("twin@example.com")["email_unsubscribed"]
+    assert world.do.contact("crm-2")["unsubscribe_email"] and len(world.conflicts()) == 1
+    await world.quiet()
 
 
 async def test_a_later_opt_out_of_somebody_in_conflict_still_travels(both: World) -> None:
@@ -126,25 +126,25 @@ async def test_a_later_opt_out_of_somebody_in_conflict_still_travels(both: World
 
 
 @pytest.mark.parametrize("side", ["onvoard", "digital_onboarding"])
-async def test_a_resubscription_is_asked_about_once_and_raises_nothing(both: World, side: str) -> None:
-    await both.linked("ann")
-    both.ov.unsubscribe("ann@example.com")
-    await both.sync()
-    both.clock.advance(60)
+async def test_a_resubscription_is_asked_about_once_and_raises_nothing(world: World, side: str) -> None:
+    await world.linked("ann")
+    world.ov.unsubscribe("ann@example.com")
+    await world.sync()
+    world.clock.advance(60)
     if side == "onvoard":
-        both.ov.resubscribe("ann@example.com")
+        world.ov.resubscribe("ann@example.com")
     else:
-        both.do.resubscribe("crm-ann")
-    mark = both.mark()
-    report = await both.sync()
-    assert report.new_conflicts == 1 and len(both.conflicts("resubscribed")) == 1
-    assert both.writes(mark) == [] and _out(both, "ann") == (side != "onvoard", side == "onvoard")
-    await both.quiet()
-    assert len(both.conflicts()) == 1
-    both.clock.advance(60)
-    both.ov.edit_contact("ann@example.com", city="Oslo")
-    await both.sync()
-    assert both.do.contact("crm-ann")["city"] == "Oslo", "the question is about consent, not about the person"
+        world.do.resubscribe("crm-ann")
+    mark = world.mark()
+    report = await world.sync()
+    assert report.new_conflicts == 1 and len(world.conflicts("resubscribed")) == 1
+    assert world.writes(mark) == [] and _out(world, "ann") == (side != "onvoard", side == "onvoard")
+    await world.quiet()
+    assert len(world.conflicts()) == 1
+    world.clock.advance(60)
+    world.ov.edit_contact("ann@example.com", city="Oslo")
+    await world.sync()
+    assert world.do.contact("crm-ann")["city"] == "Oslo", "the question is about consent, not about the person"
 
 
 async def test_an_opt_out_after_a_resubscription_travels_again(world: World) -> None:

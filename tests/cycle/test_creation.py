@@ -20,22 +20,22 @@ async def test_a_contact_of_onvoard_is_created_in_two_steps(both: World) -> None
     await both.quiet()
 
 
-async def test_a_creation_answered_as_existing_is_a_first_link(both: World) -> None:
+async def test_a_creation_answered_as_existing_is_a_first_link(world: World) -> None:
     """The contact was there all along: blanks are filled, and what differs goes by the newer record."""
-    both.do.add_contact(unique_id="ann@example.com", email="ann@example.com", name_first="Anna", city="Paris")
-    both.clock.advance(60)
-    both.ov.add_contact("ann@example.com", name="Ann Lee", region="CA")
-    mark = both.mark()
-    await both.sync()
-    first = both.writes(mark, "digital_onboarding")[0]
+    world.do.add_contact(unique_id="ann@example.com", email="ann@example.com", name_first="Anna", city="Paris")
+    world.clock.advance(60)
+    world.ov.add_contact("ann@example.com", name="Ann Lee", region="CA")
+    mark = world.mark()
+    await world.sync()
+    first = world.writes(mark, "digital_onboarding")[0]
     assert members(first) == [{"unique_id": "ann@example.com", "email": "ann@example.com"}]
-    here, there = both.ov.contact("ann@example.com"), both.do.contact("ann@example.com")
+    here, there = world.ov.contact("ann@example.com"), world.do.contact("ann@example.com")
     assert here["properties"]["city"] == there["city"] == "Paris" and there["state"] == "CA"
     assert here["name"] == "Ann Lee" and (there["name_first"], there["name_last"]) == ("Ann", "Lee")
-    assert both.status("ann@example.com") == ("linked", "email")
-    lost = both.conflicts("both_changed", "resolved")
+    assert world.status("ann@example.com") == ("linked", "email")
+    lost = world.conflicts("both_changed", "resolved")
     assert [(c["field"], c["digital_onboarding_value"], c["kept"]) for c in lost] == [("name", "Anna", "onvoard")]
-    await both.quiet()
+    await world.quiet()
 
 
 async def test_a_creation_that_finds_an_opted_out_contact_opts_out(world: World) -> None:
@@ -47,15 +47,15 @@ async def test_a_creation_that_finds_an_opted_out_contact_opts_out(world: World)
     await world.quiet()
 
 
-async def test_an_opted_out_contact_is_created_opted_out(both: World) -> None:
-    both.ov.add_contact("ann@example.com", name="Ann Lee", email_unsubscribed=True)
-    both.do.add_contact(unique_id="crm-bob", email="bob@example.com", name_first="Bob", unsubscribe_email=True)
-    await both.import_export()
-    await both.sync()
-    assert both.do.contact("ann@example.com")["unsubscribe_email"] is True
-    assert both.ov.contact("bob@example.com")["email_unsubscribed"] is True
-    assert both.conflicts() == []
-    await both.quiet()
+async def test_an_opted_out_contact_is_created_opted_out(world: World) -> None:
+    world.ov.add_contact("ann@example.com", name="Ann Lee", email_unsubscribed=True)
+    world.do.add_contact(unique_id="crm-bob", email="bob@example.com", name_first="Bob", unsubscribe_email=True)
+    await world.import_export()
+    await world.sync()
+    assert world.do.contact("ann@example.com")["unsubscribe_email"] is True
+    assert world.ov.contact("bob@example.com")["email_unsubscribed"] is True
+    assert world.conflicts() == []
+    await world.quiet()
 
 
 async def test_a_contact_of_digital_onboarding_is_created_on_onvoard(both: World) -> None:
@@ -78,22 +78,22 @@ async def test_a_contact_of_digital_onboarding_is_created_on_onvoard(both: World
     await both.quiet()
 
 
-async def test_a_freed_address_gets_a_fresh_unique_id(both: World) -> None:
+async def test_a_freed_address_gets_a_fresh_unique_id(world: World) -> None:
     """ann@ was somebody's unique_id, who has another address now; the newcomer is not that person."""
-    both.ov.add_contact("ann@example.com", name="Ann Old")
-    await both.sync()
-    both.clock.advance(60)
-    both.ov.edit_contact("ann@example.com", email="ann.old@example.com")
-    await both.sync()
-    assert both.do.contact("ann@example.com")["email"] == "ann.old@example.com"
-    both.clock.advance(60)
-    both.ov.add_contact("ann@example.com", name="Ann New")
-    await both.sync()
-    new = both.people()["ann@example.com"]
+    world.ov.add_contact("ann@example.com", name="Ann Old")
+    await world.sync()
+    world.clock.advance(60)
+    world.ov.edit_contact("ann@example.com", email="ann.old@example.com")
+    await world.sync()
+    assert world.do.contact("ann@example.com")["email"] == "ann.old@example.com"
+    world.clock.advance(60)
+    world.ov.add_contact("ann@example.com", name="Ann New")
+    await world.sync()
+    new = world.people()["ann@example.com"]
     assert new["status"] == "linked" and new["unique_id"] not in ("ann@example.com", "ann.old@example.com")
-    assert both.do.contact(new["unique_id"])["email"] == "ann@example.com"
-    assert both.do.contact("ann@example.com")["name_last"] == "Old" and both.unequal() == []
-    await both.quiet()
+    assert world.do.contact(new["unique_id"])["email"] == "ann@example.com"
+    assert world.do.contact("ann@example.com")["name_last"] == "Old" and world.unequal() == []
+    await world.quiet()
 
 
 async def test_an_address_freed_and_taken_in_one_cycle_merges_nobody(world: World) -> None:

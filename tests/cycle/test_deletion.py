@@ -24,17 +24,17 @@ async def test_a_contact_gone_from_onvoard_is_not_created_again(both: World) -> 
     await both.quiet()
 
 
-async def test_the_same_email_under_a_new_id_is_linked_again(both: World) -> None:
-    await both.linked("ann", "bob")
-    both.ov.delete_contact("ann@example.com")
-    await both.sync()
-    both.clock.advance(60)
-    both.ov.add_contact("ann@example.com", name="Ann Back")
-    await both.sync()
-    assert both.status("ann@example.com") == ("linked", "email") and len(both.do.contacts) == 2
-    assert both.people()["ann@example.com"]["unique_id"] == "crm-ann" and both.unequal() == []
-    assert both.do.contact("crm-ann")["name_last"] == "Back"
-    await both.quiet()
+async def test_the_same_email_under_a_new_id_is_linked_again(world: World) -> None:
+    await world.linked("ann", "bob")
+    world.ov.delete_contact("ann@example.com")
+    await world.sync()
+    world.clock.advance(60)
+    world.ov.add_contact("ann@example.com", name="Ann Back")
+    await world.sync()
+    assert world.status("ann@example.com") == ("linked", "email") and len(world.do.contacts) == 2
+    assert world.people()["ann@example.com"]["unique_id"] == "crm-ann" and world.unequal() == []
+    assert world.do.contact("crm-ann")["name_last"] == "Back"
+    await world.quiet()
 
 
 async def test_deleted_and_made_anew_between_two_syncs(world: World) -> None:
@@ -116,18 +116,18 @@ async def test_removed_and_made_anew_by_somebody_else(world: World) -> None:
     await world.quiet()
 
 
-async def test_an_onvoard_that_suddenly_lists_nobody_is_an_outage(both: World) -> None:
-    await both.linked("ann", "bob", "cat")
-    people = dict(both.ov.contacts)
-    both.ov.contacts.clear()
-    mark = both.mark()
+async def test_an_onvoard_that_suddenly_lists_nobody_is_an_outage(world: World) -> None:
+    await world.linked("ann", "bob", "cat")
+    people = dict(world.ov.contacts)
+    world.ov.contacts.clear()
+    mark = world.mark()
     with pytest.raises(SuspiciouslyEmpty):
-        await both.sync()
-    assert both.writes(mark) == []
-    assert both.rows("SELECT id FROM onvoard_contacts WHERE deleted_at IS NOT NULL") == []
-    both.ov.contacts.update(people)
-    await both.quiet()
-    assert {row["status"] for row in both.people().values()} == {"linked"}
+        await world.sync()
+    assert world.writes(mark) == []
+    assert world.rows("SELECT id FROM onvoard_contacts WHERE deleted_at IS NOT NULL") == []
+    world.ov.contacts.update(people)
+    await world.quiet()
+    assert {row["status"] for row in world.people().values()} == {"linked"}
 
 
 async def test_a_digital_onboarding_that_suddenly_knows_nobody_is_an_outage(world: World) -> None:

@@ -38,21 +38,21 @@ async def test_the_clock_of_this_machine_may_be_wrong(world: World, hours: int) 
     await world.quiet()
 
 
-async def test_the_undocumented_list_takes_the_place_of_probes(both: World) -> None:
-    both.configure(digital_onboarding__refresh="list")
-    both.do.settings.listing = True
-    both.do.settings.touch_on_probe = True
-    await both.linked("ann", "bob")
-    both.do.edit_contact("crm-ann", city="Bern")
-    both.do.add_contact(unique_id="crm-new", email="new@example.com", name_first="Nora")
-    mark = both.mark()
-    await both.sync()
-    assert both.ov.contact("ann@example.com")["properties"]["city"] == "Bern"
-    assert both.ov.contact("new@example.com")["name"] == "Nora"
-    assert both.journal.writes(mark, "digital_onboarding") == []
-    mark = both.mark()
-    await both.sync()
-    assert both.journal.writes(mark) == []
+async def test_the_undocumented_list_takes_the_place_of_probes(world: World) -> None:
+    world.configure(digital_onboarding__refresh="list")
+    world.do.settings.listing = True
+    world.do.settings.touch_on_probe = True
+    await world.linked("ann", "bob")
+    world.do.edit_contact("crm-ann", city="Bern")
+    world.do.add_contact(unique_id="crm-new", email="new@example.com", name_first="Nora")
+    mark = world.mark()
+    await world.sync()
+    assert world.ov.contact("ann@example.com")["properties"]["city"] == "Bern"
+    assert world.ov.contact("new@example.com")["name"] == "Nora"
+    assert world.journal.writes(mark, "digital_onboarding") == []
+    mark = world.mark()
+    await world.sync()
+    assert world.journal.writes(mark) == []
 
 
 async def test_a_suppression_ends_the_conflict_for_the_others_as_well(world: World) -> None:

@@ -35,19 +35,19 @@ async def test_a_cleared_email_does_not_travel(world: World) -> None:
     await world.quiet()
 
 
-async def test_a_new_email_that_belongs_to_somebody_else_is_a_conflict(both: World) -> None:
-    await both.linked("ann", "bob", "cat")
-    both.do.edit_contact("crm-ann", email="bob@example.com", city="Bern")
-    both.do.edit_contact("crm-cat", city="Oslo")
-    mark = both.mark()
-    report = await both.sync()
-    assert report.new_conflicts == 1 and both.conflicts("email_taken")
-    assert both.ov.contact("ann@example.com")["properties"]["city"] == "Rome"
-    assert both.ov.contact("cat@example.com")["properties"]["city"] == "Oslo"
-    assert len(both.writes(mark)) == 1 and len(both.ov.contacts) == 3
-    assert sorted(row["status"] for row in both.people().values()) == ["conflict", "conflict", "linked"]
-    assert (await both.sync()).new_conflicts == 0
-    await both.quiet()
+async def test_a_new_email_that_belongs_to_somebody_else_is_a_conflict(world: World) -> None:
+    await world.linked("ann", "bob", "cat")
+    world.do.edit_contact("crm-ann", email="bob@example.com", city="Bern")
+    world.do.edit_contact("crm-cat", city="Oslo")
+    mark = world.mark()
+    report = await world.sync()
+    assert report.new_conflicts == 1 and world.conflicts("email_taken")
+    assert world.ov.contact("ann@example.com")["properties"]["city"] == "Rome"
+    assert world.ov.contact("cat@example.com")["properties"]["city"] == "Oslo"
+    assert len(world.writes(mark)) == 1 and len(world.ov.contacts) == 3
+    assert sorted(row["status"] for row in world.people().values()) == ["conflict", "conflict", "linked"]
+    assert (await world.sync()).new_conflicts == 0
+    await world.quiet()
 
 
 async def test_a_merge_by_an_edit_on_onvoard_is_refused_too(world: World) -> None:

@@ -74,16 +74,16 @@ async def test_a_refused_probe_costs_its_person_alone(world: World) -> None:
     assert cities == ["Bern", "Bern", "Rome", "Bern", "Bern"]
 
 
-async def test_a_refused_patch_costs_its_person_alone(both: World) -> None:
-    await both.linked(*NAMES[:3])
+async def test_a_refused_patch_costs_its_person_alone(world: World) -> None:
+    await world.linked(*NAMES[:3])
     for name in NAMES[:3]:
-        both.do.edit_contact(f"crm-{name}", city=f"New {name}")
-    both.sandbox.fail("onvoard", "status", method="PATCH", body_contains="New p1", status=400, times=None)
-    report = await both.sync()
+        world.do.edit_contact(f"crm-{name}", city=f"New {name}")
+    world.sandbox.fail("onvoard", "status", method="PATCH", body_contains="New p1", status=400, times=None)
+    report = await world.sync()
     assert report.new_dead == 1 and report.needs_person
-    assert [c["properties"]["city"] for c in both.ov.contact_list()] == ["New p0", "Rome", "New p2"]
-    assert (await both.sync()).new_dead == 0
-    await both.quiet()
+    assert [c["properties"]["city"] for c in world.ov.contact_list()] == ["New p0", "Rome", "New p2"]
+    assert (await world.sync()).new_dead == 0
+    await world.quiet()
 
 
 async def test_a_refused_creation_costs_its_person_alone(world: World) -> None:
@@ -99,22 +99,22 @@ async def test_a_refused_creation_costs_its_person_alone(world: World) -> None:
 
 
 @pytest.mark.parametrize("side", ["onvoard", "digital_onboarding"])
-async def test_a_platform_that_fails_in_the_middle_of_a_push_is_gone_on_with(both: World, side: str) -> None:
-    both.configure(digital_onboarding__batch_size=3)
-    await both.linked(*NAMES)
+async def test_a_platform_that_fails_in_the_middle_of_a_push_is_gone_on_with(world: World, side: str) -> None:
+    world.configure(digital_onboarding__batch_size=3)
+    await world.linked(*NAMES)
     for name in NAMES:
-        both.ov.edit_contact(f"{name}@example.com", city="Oslo")
-        both.do.edit_contact(f"crm-{name}", name_last="Long")
+        world.ov.edit_contact(f"{name}@example.com", city="Oslo")
+        world.do.edit_contact(f"crm-{name}", name_last="Long")
     where = {"method": "PATCH", "skip": 3} if side == "onvoard" else {**UPSERT, "skip": 4}
-    both.sandbox.fail(side, "status", status=503, times=None, **where)  # type: ignore[arg-type]
+    world.sandbox.fail(side, "status", status=503, times=None, **where)  # type: ignore[arg-type]
     with pytest.raises(PlatformError, match=side):
-        await both.sync()
-    assert both.rows("SELECT outcome FROM runs ORDER BY id DESC LIMIT 1") == [{"outcome": "failed"}]
-    both.sandbox.clear_faults()
-    await both.sync()
-    assert both.unequal() == [] and _cities(both) == ["Oslo"]
-    assert both.rows("SELECT id FROM outbox WHERE status NOT IN ('done', 'cancelled')") == []
-    await both.quiet()
+        await world.sync()
+    assert world.rows("SELECT outcome FROM runs ORDER BY id DESC LIMIT 1") == [{"outcome": "failed"}]
+    world.sandbox.clear_faults()
+    await world.sync()
+    assert world.unequal() == [] and _cities(world) == ["Oslo"]
+    assert world.rows("SELECT id FROM outbox WHERE status NOT IN ('done', 'cancelled')") == []
+    await world.quiet()
 
 
 @pytest.mark.parametrize("kind", ["malformed", "truncate", "status"])
@@ -172,23 +172,23 @@ async def test_short_hiccups_are_sat_out(world: World) -> None:
     await world.quiet()
 
 
-async def test_another_account_is_refused(both: World) -> None:
+async def test_another_account_is_refused(world: World) -> None:
     """Law 11: before anything is read or written."""
-    await both.linked("ann")
-    mark = both.mark()
+    await world.linked("ann")
+    mark = world.mark()
     for setting, value in (
         ("digital_onboarding__client_id", "another-client"),
         ("onvoard__base_url", "http://127.0.0.1:9"),
     ):
-        kept = dict(both._overrides)
-        both.configure(**{setting: value})
+        kept = dict(world._overrides)
+        world.configure(**{setting: value})
         with pytest.raises(ForeignAccount):
-            await both.sync()
+            await world.sync()
         with pytest.raises(ForeignAccount):
-            await both.backfill("contacts")
-        both.configure(**{key.replace(".", "__"): kept[key] for key in kept})
-    assert both.journal.entries(mark) == []
-    await both.quiet()
+            await world.backfill("contacts")
+        world.configure(**{key.replace(".", "__"): kept[key] for key in kept})
+    assert world.journal.entries(mark) == []
+    await world.quiet()
 
 
 async def test_a_new_api_key_is_taken_for_the_old_account_if_that_knows_our_contacts(world: World) -> None:

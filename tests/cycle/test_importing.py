@@ -20,11 +20,11 @@ async def test_a_row_that_is_newer_overrides(both: World) -> None:
     assert _stored(both)["city"] == "Oslo" and _stored(both)["origin"] == "import"
 
 
-async def test_a_row_that_is_older_or_has_no_time_fills_only_what_is_unknown(both: World) -> None:
-    await both.import_rows({**ROW, "city": "Rome", "updated_at": "2025-02-01T00:00:00Z"})
-    await both.import_rows({**ROW, "city": "Oslo", "state": "OS", "updated_at": "2025-01-01T00:00:00Z"})
-    await both.import_rows({**ROW, "city": "Bern", "county": "BE"})
-    row = _stored(both)
+async def test_a_row_that_is_older_or_has_no_time_fills_only_what_is_unknown(world: World) -> None:
+    await world.import_rows({**ROW, "city": "Rome", "updated_at": "2025-02-01T00:00:00Z"})
+    await world.import_rows({**ROW, "city": "Oslo", "state": "OS", "updated_at": "2025-01-01T00:00:00Z"})
+    await world.import_rows({**ROW, "city": "Bern", "county": "BE"})
+    row = _stored(world)
     assert (row["city"], row["state"], row["county"]) == ("Rome", "OS", "BE")
 
 
@@ -64,23 +64,23 @@ async def test_an_old_row_is_no_edit_even_if_the_platform_is_not_asked(world: Wo
     assert world.writes(mark) == [] and world.ov.contact("ann@example.com")["properties"]["city"] == "Oslo"
 
 
-async def test_completions_are_kept_and_never_pushed_back(both: World) -> None:
-    await both.setup()
-    both.ov.add_contact("ann@example.com", name="Ann Lee")
-    both.do.add_contact(unique_id="crm-ann", email="ann@example.com")
-    both.do.complete_objective("crm-ann", "online-banking")
-    both.do.complete_objective("crm-ann", "estatements")
-    await both.import_export()
-    await both.import_export()
-    kept = both.rows("SELECT objective_key, origin FROM digital_onboarding_objective_completions ORDER BY 1")
+async def test_completions_are_kept_and_never_pushed_back(world: World) -> None:
+    await world.setup()
+    world.ov.add_contact("ann@example.com", name="Ann Lee")
+    world.do.add_contact(unique_id="crm-ann", email="ann@example.com")
+    world.do.complete_objective("crm-ann", "online-banking")
+    world.do.complete_objective("crm-ann", "estatements")
+    await world.import_export()
+    await world.import_export()
+    kept = world.rows("SELECT objective_key, origin FROM digital_onboarding_objective_completions ORDER BY 1")
     assert kept == [
         {"objective_key": "estatements", "origin": "import"},
         {"objective_key": "online-banking", "origin": "import"},
     ]
-    mark = both.mark()
-    await both.sync()
-    assert not any("online-banking" in str(entry.body) for entry in both.journal.writes(mark, "digital_onboarding"))
-    await both.quiet()
+    mark = world.mark()
+    await world.sync()
+    assert not any("online-banking" in str(entry.body) for entry in world.journal.writes(mark, "digital_onboarding"))
+    await world.quiet()
 
 
 async def test_bad_rows_are_named_by_line_and_the_others_go_on(both: World) -> None:

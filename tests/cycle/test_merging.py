@@ -51,18 +51,18 @@ async def test_different_fields_of_one_person_travel_in_both_directions(world: W
 
 
 @pytest.mark.parametrize("newer", ["onvoard", "digital_onboarding"])
-async def test_of_two_edits_the_newer_record_wins_and_the_loser_is_kept(both: World, newer: str) -> None:
-    await both.linked("ann")
-    edits = [lambda: both.ov.edit_contact(ANN, city="Oslo"), lambda: both.do.edit_contact("crm-ann", city="Bern")]
+async def test_of_two_edits_the_newer_record_wins_and_the_loser_is_kept(world: World, newer: str) -> None:
+    await world.linked("ann")
+    edits = [lambda: world.ov.edit_contact(ANN, city="Oslo"), lambda: world.do.edit_contact("crm-ann", city="Bern")]
     for edit in edits if newer == "digital_onboarding" else reversed(edits):
         edit()
-        both.clock.advance(30)
-    await both.sync()
+        world.clock.advance(30)
+    await world.sync()
     won = "Oslo" if newer == "onvoard" else "Bern"
-    assert _fields(both, "city") == (won,) and both.do.contact("crm-ann")["city"] == won
-    (lost,) = both.conflicts("both_changed", "resolved")
+    assert _fields(world, "city") == (won,) and world.do.contact("crm-ann")["city"] == won
+    (lost,) = world.conflicts("both_changed", "resolved")
     assert (lost["onvoard_value"], lost["digital_onboarding_value"], lost["kept"]) == ("Oslo", "Bern", newer)
-    await both.quiet()
+    await world.quiet()
 
 
 async def test_on_a_tie_digital_onboarding_wins(world: World) -> None:
@@ -146,21 +146,21 @@ async def test_how_a_field_is_cleared_is_a_setting(world: World, clear_with: str
     await world.quiet()
 
 
-async def test_what_the_other_side_cannot_take_is_reported_once_and_left_alone(both: World) -> None:
-    await both.linked("ann", country="IT", timezone="Europe/Rome")
-    both.do.edit_contact("crm-ann", country="Atlantis", timezone="Mars/Olympus", city="Bern")
-    await both.sync()
-    assert _fields(both, "country", "timezone", "city") == ("IT", "Europe/Rome", "Bern")
-    told = both.conflicts("not_transferable", "resolved")
-    assert sorted(c["field"] for c in told) == ["country", "timezone"] and both.conflicts() == []
-    await both.quiet()
-    both.clock.advance(60)
-    both.do.edit_contact("crm-ann", country="USA", timezone="america/new_york")
-    await both.sync()
-    assert _fields(both, "country", "timezone") == ("US", "America/New_York")
-    assert both.do.contact("crm-ann")["country"] == "USA"
-    assert len(both.conflicts("not_transferable", "resolved")) == 2
-    await both.quiet()
+async def test_what_the_other_side_cannot_take_is_reported_once_and_left_alone(world: World) -> None:
+    await world.linked("ann", country="IT", timezone="Europe/Rome")
+    world.do.edit_contact("crm-ann", country="Atlantis", timezone="Mars/Olympus", city="Bern")
+    await world.sync()
+    assert _fields(world, "country", "timezone", "city") == ("IT", "Europe/Rome", "Bern")
+    told = world.conflicts("not_transferable", "resolved")
+    assert sorted(c["field"] for c in told) == ["country", "timezone"] and world.conflicts() == []
+    await world.quiet()
+    world.clock.advance(60)
+    world.do.edit_contact("crm-ann", country="USA", timezone="america/new_york")
+    await world.sync()
+    assert _fields(world, "country", "timezone") == ("US", "America/New_York")
+    assert world.do.contact("crm-ann")["country"] == "USA"
+    assert len(world.conflicts("not_transferable", "resolved")) == 2
+    await world.quiet()
 
 
 async def test_what_a_platform_makes_of_a_pushed_value_does_not_bounce_back(world: World) -> None:
@@ -180,19 +180,19 @@ async def test_what_a_platform_makes_of_a_pushed_value_does_not_bounce_back(worl
     await world.quiet()
 
 
-async def test_an_edit_that_comes_while_we_push_is_not_lost(both: World) -> None:
-    await both.linked("ann")
-    both.ov.edit_contact(ANN, city="Oslo")
-    both.sandbox.when(
-        "digital_onboarding", lambda: both.do.edit_contact("crm-ann", name_last="Long", city="Bern"),
+async def test_an_edit_that_comes_while_we_push_is_not_lost(world: World) -> None:
+    await world.linked("ann")
+    world.ov.edit_contact(ANN, city="Oslo")
+    world.sandbox.when(
+        "digital_onboarding", lambda: world.do.edit_contact("crm-ann", name_last="Long", city="Bern"),
         method="POST", path="/v1/contacts", skip=1,
     )  # fmt: skip
-    await both.sync()
-    both.clock.advance(10)
-    await both.sync()
-    assert _fields(both, "name") == ("Ann Long",) and both.unequal() == []
-    assert _fields(both, "city")[0] in ("Oslo", "Bern")
-    await both.quiet()
+    await world.sync()
+    world.clock.advance(10)
+    await world.sync()
+    assert _fields(world, "name") == ("Ann Long",) and world.unequal() == []
+    assert _fields(world, "city")[0] in ("Oslo", "Bern")
+    await world.quiet()
 
 
 async def test_an_edit_on_onvoard_that_comes_while_we_push_is_not_lost(world: World) -> None:

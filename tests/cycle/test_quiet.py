@@ -72,12 +72,12 @@ async def test_the_second_sync_makes_no_write(world: World, quirk: dict[str, dic
     await world.quiet(plain=True)
 
 
-async def test_the_second_sync_makes_no_write_on_postgres_either(both: World) -> None:
-    _messy(both)
-    await both.setup()
-    await both.import_export()
-    await both.sync()
-    await both.quiet(plain=True)
+async def test_the_second_sync_makes_no_write_on_postgres_either(postgres_world: World) -> None:
+    _messy(postgres_world)
+    await postgres_world.setup()
+    await postgres_world.import_export()
+    await postgres_world.sync()
+    await postgres_world.quiet(plain=True)
 
 
 async def test_a_platform_that_clears_what_is_left_out_corrupts_nothing_over_there(world: World) -> None:

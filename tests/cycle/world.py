@@ -7,9 +7,10 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import text
 
@@ -32,10 +33,13 @@ FAST = Limits(
     requests_per_second=None, attempts=3, wait_initial=0.005, wait_max=0.01, wait_jitter=0.0, max_wait=1.0,
     connect_timeout=5.0, read_timeout=10.0,
 )  # fmt: skip
+_MADE_BY_SETUP = ("contact_property_types", "resources", "resource_property_types", "activity_types")
 
 
 class World:
     """`ov` and `do` are the two accounts as their own users see them. All clocks are the sandbox's."""
+
+    _made: ClassVar[Row] = {}
 
     def __init__(self, sandbox: Sandbox, db: Database, bridge: Bridge, overrides: dict[str, object]) -> None:
         self.sandbox, self.db, self.bridge = sandbox, db, bridge
@@ -71,7 +75,12 @@ class World:
         return await runs.backfill(self.bridge, names, span.get("since"), span.get("until"))
 
     async def setup(self) -> None:
-        await setup.complete(self.bridge.onvoard, self.bridge.settings)
+        """What `contact-bridge setup` makes: for real the first time, later put there as it was."""
+        if not World._made:
+            await setup.complete(self.bridge.onvoard, self.bridge.settings)
+            World._made.update({kind: deepcopy(getattr(self.ov, kind)) for kind in _MADE_BY_SETUP})
+        for kind, records in World._made.items():
+            getattr(self.ov, kind).update(deepcopy(records))
         await setup.refresh_mirror(self.bridge)
 
     async def import_text(self, text_: str) -> Imported:
