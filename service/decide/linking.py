@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from service.core.identity import (
@@ -18,7 +19,7 @@ from service.core.mapping import CannotTake, plausible_email
 from service.core.records import Native, Platform, Refusal, blank, shown
 from service.decide import consent_lane
 from service.decide.frame import AMBIGUOUS, EMAIL_TAKEN, Frame
-from service.store import erasure, ledger, outbox, people
+from service.store import cursors, erasure, ledger, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
@@ -59,7 +60,10 @@ class _Batch:
     def __init__(self, conn: Connection, frame: Frame, rows: list[Row]) -> None:
         self.conn, self.frame, self.rows = conn, frame, rows
         emails = [row["email_key"] for row in rows if row["email_key"]]
-        ids = [row.get("link_unique_id") or row.get("unique_id") for row in rows]
+        # Who was suppressed and is no longer: the tombstone's unique_id is as good as the link property.
+        self.named = cursors.facts_under(conn, erasure.UNSUPPRESSED)
+        self.named |= {row["id"]: row["link_unique_id"] for row in rows if row.get("link_unique_id")}
+        ids = [self.named.get(row["id"] or "") or row.get("unique_id") for row in rows]
         self.index: Index = people.index_around(conn, emails, [i for i in ids if i])
         self.erased = erasure.erased_among(conn, emails, [])
         self.taken: set[str] = set()  # unique_ids
@@ -69,7 +73,8 @@ class _Batch:
     def onvoard(self) -> None:
         for row in self.rows:
             contact = self.index.onvoard.get(row["id"])
-            verdict: Verdict = who_is_onvoard(contact, self.index) if contact else New()
+            named = self.named.get(row["id"], "")
+            verdict: Verdict = who_is_onvoard(replace(contact, link_unique_id=named), self.index) if contact else New()
             if isinstance(verdict, Same) and verdict.id in self.taken:
                 verdict = Ambiguous(
                     "several OnVoard contacts could be the same Digital Onboarding contact", onvoard=(row["id"],)
@@ -95,7 +100,7 @@ class _Batch:
 
     def _unasked(self, row: Row) -> bool:
         """It names a Digital Onboarding contact of whom nobody has told yet: that one is asked about first."""
-        named = row["link_unique_id"]
+        named = self.named.get(row["id"])
         return self.frame.asks and bool(named) and named not in self.index.digital_onboarding
 
     def _stops(self, row: Row, verdict: Verdict) -> bool:
@@ -131,7 +136,9 @@ class _Batch:
             return
         if email in self.erased or outbox.creation_open(self.conn, row["person_id"]):
             return
-        unique_id = fresh_unique_id(row["id"]) if self.index.digital_keyed(email) else email
+        unique_id = self.named.get(row["id"]) or (
+            fresh_unique_id(row["id"]) if self.index.digital_keyed(email) else email
+        )
         why = "no counterpart" if unique_id == email else "no counterpart; its address is somebody else's unique_id"
         payload = {"unique_id": unique_id, "email": row["email"].strip()}
         outbox.stage(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from service.errors import PlatformError
 from tests.cycle.world import World
 
 ROW = {"unique_id": "crm-ann", "email": "ann@example.com"}
@@ -118,4 +121,20 @@ async def test_the_platform_is_asked_about_imported_people_before_anything_is_pu
     await world.sync()
     assert "Then" not in str([entry.body for entry in world.writes(mark)])
     assert world.unequal() == []
+    await world.quiet()
+
+
+async def test_a_row_of_another_record_under_a_known_unique_id_is_a_removal(world: World) -> None:
+    """A probe made the removed contact anew and its answer was lost; the export shows it empty. Nobody cleared it."""
+    await world.linked("ann", "bob")
+    world.do.remove_contact("crm-ann")
+    world.sandbox.fail("digital_onboarding", "reset_after", method="POST", path="/v1/contacts", times=None)
+    with pytest.raises(PlatformError):
+        await world.sync()
+    world.sandbox.clear_faults()
+    await world.import_export()
+    await world.sync()
+    here = world.ov.contact("ann@example.com")
+    assert (here["name"], here["properties"].get("city")) == ("Ann Lee", "Rome")
+    assert [c["kind"] for c in world.conflicts()] == ["removed_on_digital_onboarding"]
     await world.quiet()

@@ -163,3 +163,16 @@ async def test_a_suppression_between_reading_and_writing_ends_quietly(world: Wor
     assert world.do.contact("crm-s")["unsubscribe_sms"]
     _nothing_left(world)
     await world.quiet()
+
+
+async def test_a_patch_refused_because_of_a_suppression_leaves_no_dead_letter(world: World) -> None:
+    """Nothing hints at the suppression, and nothing re-reads her before the patch."""
+    await _susan(world, "crm-s")
+    world.do.edit_contact("crm-s", city="Oslo")
+    await world.import_export()
+    world.ov.suppress(WHO)
+    await world.sync(full=False)
+    await world.sync()
+    assert world.rows("SELECT id FROM outbox WHERE status = 'dead'") == []
+    assert world.do.contact("crm-s")["unsubscribe_sms"]
+    _nothing_left(world)
