@@ -13,7 +13,7 @@ from service.store.outbox import Lane
 def rule(conn: Connection, frame: Frame) -> dict[Platform, str]:
     """Releases what passes. -> why what else is held, by platform"""
     held: dict[Platform, str] = {}
-    linked = people.linked_before(conn, frame.started_at)
+    linked = people.settled_before(conn, frame.started_at)
     for platform in Platform:
         changed, opted_out = outbox.changed_people(conn, frame.run_id, platform)
         since = ledger.held_since(conn, platform)

@@ -84,6 +84,8 @@ class _Person:
         run = (self.frame.run_id, self.frame.now)
         ledger.record_losses(self.conn, self.person.id, self.decision.losses, *run)
         ledger.record_refusals(self.conn, self.person.id, self.decision.refusals, *run)
+        if self.person.settled_at is None and not pushes and not self.decision.opt_outs:
+            people.settle(self.conn, self.person.id, self.frame.now)
         agreed = ledger.advance(self.pair.bases, self.decision.settled, self.decision.consent)
         if agreed != self.pair.bases:
             ledger.put_bases(self.conn, self.person.id, agreed, self.frame.now)
@@ -124,9 +126,10 @@ class _Person:
 
     @property
     def _status(self) -> str:
-        """Changes of people who were linked before this run wait for the brake's ruling."""
-        linked_at = self.person.linked_at
-        return "held" if linked_at is not None and linked_at < self.frame.started_at else "pending"
+        """Changes of people whose sides had agreed before this run wait for the brake's ruling. What a link still has
+        to carry over, because the run that made it was killed, does not."""
+        settled_at = self.person.settled_at
+        return "held" if settled_at is not None and settled_at < self.frame.started_at else "pending"
 
     def _consent(self) -> None:
         first = self.pair.bases.onvoard.opted_out is None

@@ -237,7 +237,7 @@ def revive(conn: Connection, contact: dict[str, Any]) -> None:
     ).one_or_none()  # fmt: skip
     if stone is None:
         return
-    values = {"state": "active", "unique_id": None, "matched_by": None, "linked_at": None}
+    values = {"state": "active", "unique_id": None, "matched_by": None, "linked_at": None, "settled_at": None}
     conn.execute(update(t.persons).where(t.persons.c.id == stone.person_id).values(values))
     conn.execute(delete(stones).where(stones.c.person_id == stone.person_id))
     email = contact.get("email") or ""

@@ -50,7 +50,11 @@ def release_deleted(conn: Connection) -> None:
         update(_P)
         .where(_P.c.onvoard_contact_id.in_(gone))
         .values(
-            former_onvoard_contact_id=_P.c.onvoard_contact_id, onvoard_contact_id=None, matched_by=None, linked_at=None
+            former_onvoard_contact_id=_P.c.onvoard_contact_id,
+            onvoard_contact_id=None,
+            matched_by=None,
+            linked_at=None,
+            settled_at=None,
         )
     )
     gone_people = select(_P.c.id).where(_P.c.onvoard_contact_id.is_(None), _P.c.former_onvoard_contact_id.is_not(None))
@@ -73,6 +77,7 @@ def link(conn: Connection, contact_id: str, unique_id: str, by: MatchedBy, now: 
         "unique_id": unique_id,
         "matched_by": by.value,
         "linked_at": now,
+        "settled_at": None,
     }
     conn.execute(update(_P).where(_P.c.id == keep).values(values))
     touch(conn, [keep])
@@ -264,8 +269,13 @@ def load_pairs(conn: Connection, person_ids: Sequence[int]) -> list[tuple[Any, d
     ]
 
 
-def linked_before(conn: Connection, when: datetime) -> int:
-    query = select(func.count()).select_from(_P).where(_P.c.state == "active", _P.c.linked_at < when)
+def settle(conn: Connection, person_id: int, now: datetime) -> None:
+    """The two sides agree for the first time."""
+    conn.execute(update(_P).where(_P.c.id == person_id, _P.c.settled_at.is_(None)).values(settled_at=now))
+
+
+def settled_before(conn: Connection, when: datetime) -> int:
+    query = select(func.count()).select_from(_P).where(_P.c.state == "active", _P.c.settled_at < when)
     return int(conn.execute(query).scalar_one())
 
 

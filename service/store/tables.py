@@ -297,6 +297,7 @@ persons = Table(
     Column("unique_id", Text, unique=True),  # of the Digital Onboarding contact
     Column("matched_by", Text),
     Column("linked_at", UtcDateTime),
+    Column("settled_at", UtcDateTime),  # when both sides first agreed: from then on the brake counts this person
     Column("state", Text, nullable=False, server_default="active"),  # active, suppressed, erased
     Column("conflict_id", Id, index=True),  # the open conflict that freezes this person
     Column("former_onvoard_contact_id", Text, index=True),  # deleted there: nobody is created for it again

@@ -190,16 +190,16 @@ async def test_a_lost_answer_to_an_opt_out_is_said_again(world: World) -> None:
     await world.quiet()
 
 
-async def test_an_import_never_raises_consent(both: World) -> None:
-    await both.linked("ann")
-    both.do.unsubscribe("crm-ann")
-    await both.sync()
+async def test_an_import_never_raises_consent(world: World) -> None:
+    await world.linked("ann")
+    world.do.unsubscribe("crm-ann")
+    await world.sync()
     later = "2031-01-01T00:00:00Z"
-    await both.import_rows(
+    await world.import_rows(
         {"unique_id": "crm-ann", "email": "ann@example.com", "unsubscribe_email": "false", "updated_at": later}
     )
-    assert both.value("SELECT unsubscribe_email FROM digital_onboarding_contacts") in (True, 1)
-    mark = both.mark()
-    await both.sync(full=False)
-    assert _out(both, "ann") == (True, True) and both.conflicts() == []
-    assert all("unsubscribe_email" not in member for e in both.writes(mark) for member in members(e))
+    assert world.value("SELECT unsubscribe_email FROM digital_onboarding_contacts") in (True, 1)
+    mark = world.mark()
+    await world.sync(full=False)
+    assert _out(world, "ann") == (True, True) and world.conflicts() == []
+    assert all("unsubscribe_email" not in member for e in world.writes(mark) for member in members(e))

@@ -58,24 +58,24 @@ async def test_an_opted_out_contact_is_created_opted_out(world: World) -> None:
     await world.quiet()
 
 
-async def test_a_contact_of_digital_onboarding_is_created_on_onvoard(both: World) -> None:
-    await both.setup()
-    both.do.add_contact(
+async def test_a_contact_of_digital_onboarding_is_created_on_onvoard(world: World) -> None:
+    await world.setup()
+    world.do.add_contact(
         unique_id="crm-1", email="ann@example.com", name_first="Ann", name_last="de la Cruz", country="USA",
         phone_mobile="(415) 555-0101", address="1 Main St", timezone="america/new_york", post_code="94105",
     )  # fmt: skip
-    await both.import_export()
-    await both.sync()
-    here = both.ov.contact("ann@example.com")
+    await world.import_export()
+    await world.sync()
+    here = world.ov.contact("ann@example.com")
     assert here["name"] == "Ann de la Cruz" and here["email_unsubscribed"] is False
     shown = {key: here["properties"][key] for key in ("country", "street_address", "timezone", "postal_code")}
     assert shown == {
         "country": "US", "street_address": "1 Main St", "timezone": "America/New_York", "postal_code": "94105",
     }  # fmt: skip
     assert here["properties"]["custom_digital_onboarding_unique_id"] == "crm-1"
-    assert both.do.contact("crm-1")["country"] == "USA", "its own spelling is nobody's edit"
-    assert both.status("ann@example.com") == ("linked", "created")
-    await both.quiet()
+    assert world.do.contact("crm-1")["country"] == "USA", "its own spelling is nobody's edit"
+    assert world.status("ann@example.com") == ("linked", "created")
+    await world.quiet()
 
 
 async def test_a_freed_address_gets_a_fresh_unique_id(world: World) -> None:

@@ -78,19 +78,19 @@ async def test_gone_from_onvoard_while_a_push_is_under_way(world: World) -> None
     await world.quiet()
 
 
-async def test_removed_on_digital_onboarding_is_asked_about_once_and_not_filled(both: World) -> None:
-    await both.linked("ann", "bob", "cat")
-    both.do.remove_contact("crm-ann")
-    both.do.edit_contact("crm-bob", city="Oslo")
-    report = await both.sync()
+async def test_removed_on_digital_onboarding_is_asked_about_once_and_not_filled(world: World) -> None:
+    await world.linked("ann", "bob", "cat")
+    world.do.remove_contact("crm-ann")
+    world.do.edit_contact("crm-bob", city="Oslo")
+    report = await world.sync()
     assert report.new_conflicts == 1
-    assert [c["kind"] for c in both.conflicts()] == ["removed_on_digital_onboarding"]
-    assert both.do.contact("crm-ann")["name_first"] is None, "the probe had to make it anew; nothing was filled in"
-    assert both.ov.contact("ann@example.com")["name"] == "Ann Lee"
-    assert both.ov.contact("bob@example.com")["properties"]["city"] == "Oslo"
-    assert both.people()["ann@example.com"]["status"] == "conflict"
-    assert (await both.sync()).new_conflicts == 0
-    await both.quiet()
+    assert [c["kind"] for c in world.conflicts()] == ["removed_on_digital_onboarding"]
+    assert world.do.contact("crm-ann")["name_first"] is None, "the probe had to make it anew; nothing was filled in"
+    assert world.ov.contact("ann@example.com")["name"] == "Ann Lee"
+    assert world.ov.contact("bob@example.com")["properties"]["city"] == "Oslo"
+    assert world.people()["ann@example.com"]["status"] == "conflict"
+    assert (await world.sync()).new_conflicts == 0
+    await world.quiet()
 
 
 async def test_removed_on_digital_onboarding_and_found_out_by_a_push(world: World) -> None:

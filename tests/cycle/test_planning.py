@@ -137,29 +137,29 @@ async def test_apply_is_refused_after_a_move_and_pushes_nothing(world: World, mo
     await world.quiet()
 
 
-async def test_undo_restores_and_leaves_later_edits_alone(both: World) -> None:
-    await both.linked("ann", "bob")
-    both.ov.edit_contact("ann@example.com", city="Oslo", region="OS")
-    both.do.edit_contact("crm-bob", name_last="Long")
-    both.ov.unsubscribe("bob@example.com")
-    report = await both.sync()
-    both.clock.advance(60)
-    both.do.edit_contact("crm-ann", state="edited later")
-    await both.sync()
-    both.clock.advance(60)
-    plan = await undoing.undo(both.bridge, report.run_id)
+async def test_undo_restores_and_leaves_later_edits_alone(world: World) -> None:
+    await world.linked("ann", "bob")
+    world.ov.edit_contact("ann@example.com", city="Oslo", region="OS")
+    world.do.edit_contact("crm-bob", name_last="Long")
+    world.ov.unsubscribe("bob@example.com")
+    report = await world.sync()
+    world.clock.advance(60)
+    world.do.edit_contact("crm-ann", state="edited later")
+    await world.sync()
+    world.clock.advance(60)
+    plan = await undoing.undo(world.bridge, report.run_id)
     assert _changes(plan) == {
         ("digital_onboarding", "city", "Oslo", "Rome"), ("onvoard", "name", "Bob Long", "Bob Lee"),
     }  # fmt: skip
-    await planning.apply(both.bridge, plan)
-    there = both.do.contact("crm-ann")
+    await planning.apply(world.bridge, plan)
+    there = world.do.contact("crm-ann")
     assert (there["city"], there["state"]) == ("Rome", "edited later")
-    assert both.ov.contact("bob@example.com")["name"] == "Bob Lee"
-    assert both.do.contact("crm-bob")["unsubscribe_email"], "consent is never raised"
-    mark = both.mark()
-    await both.sync()
-    assert both.writes(mark) == [], "what was restored does not bounce back"
-    assert both.ov.contact("ann@example.com")["properties"]["city"] == "Oslo"
+    assert world.ov.contact("bob@example.com")["name"] == "Bob Lee"
+    assert world.do.contact("crm-bob")["unsubscribe_email"], "consent is never raised"
+    mark = world.mark()
+    await world.sync()
+    assert world.writes(mark) == [], "what was restored does not bounce back"
+    assert world.ov.contact("ann@example.com")["properties"]["city"] == "Oslo"
 
 
 async def test_undo_is_refused_if_somebody_edits_meanwhile(world: World) -> None:

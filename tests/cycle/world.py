@@ -249,7 +249,8 @@ async def open_world(stack: AsyncExitStack, sandbox: Sandbox, database_url: str,
         "digital_onboarding.client_secret": sandbox.client_secret,
     }
     loaded = settings.load(overrides, environ={})
-    db = Database(database_url)
+    # On Postgres by way of the writer thread, as in production; without it a test takes a tenth less.
+    db = Database(database_url, inline=database_url.startswith("sqlite"))
     stack.callback(db.close)
     now = sandbox.clock.now
     onvoard = OnVoard(sandbox.onvoard_url, sandbox.api_key, limits=FAST, now=now)
