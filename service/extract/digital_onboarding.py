@@ -77,20 +77,9 @@ class DigitalReader:
         except PlatformError as error:
             return await self._probe_apart(unique_ids, error)
         wanted = set(unique_ids)
-        removed = [c for c in answer.new if c.unique_id in wanted]
+        new, existing = ([c for c in found if c.unique_id in wanted] for found in (answer.new, answer.existing))
         at = asked_at(answer)
-
-        def keep(conn: Connection) -> int:
-            known = mirror.known_digital_contacts(conn, wanted)
-            existing = [c for c in answer.existing if c.unique_id in wanted]
-            anew = [c for c in existing if absorb.recreated(known.get(c.unique_id or ""), c)]
-            gone = [*removed, *anew]
-            absorb.removed_on_digital_onboarding(conn, gone, self.run_id, self.now())
-            still = [c for c in existing if c not in anew]
-            self._absorb(conn, still, "refresh", at)
-            return len(gone)
-
-        gone = await self.db.run(keep)
+        gone = await self.db.run(lambda conn: self._keep(conn, existing, new, at))
         self.progress.advance("digital_onboarding contacts", len(unique_ids))
         if gone == len(unique_ids) > 2:
             raise SuspiciouslyEmpty(
@@ -109,8 +98,15 @@ class DigitalReader:
         middle = len(unique_ids) // 2
         return await self.probe(unique_ids[:middle]) + await self.probe(unique_ids[middle:])
 
-    def _absorb(self, conn: Connection, contacts: Sequence[Contact], origin: str, at: datetime) -> None:
-        absorb.digital_contacts(conn, contacts, origin=origin, asked_at=at, run_id=self.run_id, now=self.now())
+    def _keep(self, conn: Connection, existing: Sequence[Contact], new: Sequence[Contact], at: datetime) -> int:
+        """-> how many turned out to have been removed: made anew by asking (`new`), or by somebody else"""
+        known = mirror.known_digital_contacts(conn, [c.unique_id for c in existing if c.unique_id])
+        anew = [c for c in existing if absorb.recreated(known.get(c.unique_id or ""), absorb.row_of(c))]
+        gone = [absorb.row_of(contact) for contact in (*new, *anew)]
+        absorb.removed_on_digital_onboarding(conn, gone, self.run_id, self.now())
+        still = [contact for contact in existing if contact not in anew]
+        absorb.digital_contacts(conn, still, origin="refresh", asked_at=at, run_id=self.run_id, now=self.now())
+        return len(gone)
 
     async def list_all(self) -> int:
         """The undocumented list, for those whose token may call it (`digital_onboarding.refresh = "list"`)."""
@@ -119,7 +115,7 @@ class DigitalReader:
         while True:
             listing = await self.client.list_contacts(limit=LISTED, offset=read)
             found = [c for c in listing.items if c.unique_id]
-            await self.db.run(lambda conn, found=found: self._absorb(conn, found, "refresh", far))  # type: ignore[misc]
+            await self.db.run(lambda conn, found=found: self._keep(conn, found, (), far))  # type: ignore[misc]
             read += len(listing.items) + len(listing.refused)
             self.progress.advance("digital_onboarding contacts", len(found))
             if len(listing.items) + len(listing.refused) < LISTED:

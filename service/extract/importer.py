@@ -55,8 +55,12 @@ async def import_export(
 def _save(conn: Connection, contacts: Sequence[Contact], run_id: int, now: datetime) -> None:
     rows = [{"email": None, "unsubscribe_email": None, "unsubscribe_sms": None, **c.values} for c in contacts]
     living = {row["unique_id"] for row in absorb.without_erased(conn, rows, run_id, now)}
-    kept = [contact for contact in contacts if contact.unique_id in living]
     known = mirror.known_digital_contacts(conn, living)
+    # Another record under a known unique_id: taking it over would take its blanks for clearings.
+    anew = [row for row in rows if row["unique_id"] in living and absorb.recreated(known.get(row["unique_id"]), row)]
+    absorb.removed_on_digital_onboarding(conn, anew, run_id, now)
+    living -= {row["unique_id"] for row in anew}
+    kept = [contact for contact in contacts if contact.unique_id in living]
     mirror.save_digital_contacts(conn, [_merged(known.get(c.unique_id), c) for c in kept])
     mirror.save_completions(
         conn,

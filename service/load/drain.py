@@ -108,11 +108,21 @@ class Drain:
             return await self.onvoard.contact_activities.create(**{**payload, "timestamp": at})
         check_payload(Platform.ONVOARD, payload)
         if row["operation"] == Operation.PATCH_CONTACT:
-            return await self.onvoard.contacts.patch(row["target"], **payload)
+            return await self._patch(row)
         # Create-or-update would overwrite one that came into being since we last read: look first.
         found = await self.onvoard.contacts.list(email=payload["email"].strip(), page_size=100)
         same = [c for c in found.items if normal_email(c.email) == row["target"]]
         return _Found(same[0]) if same else await self.onvoard.contacts.create_or_update(**payload)
+
+    async def _patch(self, row: Row) -> Any:
+        """What is refused may be so because the contact was suppressed since we last read it: then that is the news."""
+        try:
+            return await self.onvoard.contacts.patch(row["target"], **row["payload"])
+        except Rejected:
+            contact = await self.onvoard.contacts.retrieve(row["target"])
+            if not contact.suppressed:
+                raise
+            return contact
 
     def _settle_onvoard(self, conn: Connection, rows: Sequence[Row], outcomes: Sequence[Any]) -> list[BaseException]:
         """-> the errors of those that have to be tried again"""

@@ -60,7 +60,7 @@ class Settler:
         created = {c.unique_id: c for c in answer.new if c.unique_id in by_id}
         known = mirror.known_digital_contacts(conn, by_id)
         for contact in answer.existing:
-            if contact.unique_id in by_id and absorb.recreated(known.get(contact.unique_id), contact):
+            if contact.unique_id in by_id and absorb.recreated(known.get(contact.unique_id), absorb.row_of(contact)):
                 created[contact.unique_id] = contact
         existing = {c.unique_id: c for c in answer.existing if c.unique_id in by_id and c.unique_id not in created}
         first = frozenset(u for u in created if by_id[u]["lane"] == Lane.CREATION) | self._ours(conn, by_id, existing)
@@ -168,7 +168,7 @@ class Settler:
             erasure.wipe_opt_out(conn, [row["id"]])
 
     def _removed_there(self, conn: Connection, row: Row, contact: Any, now: datetime) -> None:
-        absorb.removed_on_digital_onboarding(conn, [contact], self.run_id, now)
+        absorb.removed_on_digital_onboarding(conn, [absorb.row_of(contact)], self.run_id, now)
         status = "done" if row["lane"] == Lane.OPT_OUT else "cancelled"
         outbox.mark(conn, [row["id"]], status, now, "the contact had been removed on Digital Onboarding")
 

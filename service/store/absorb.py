@@ -197,7 +197,7 @@ def read_completion(value: Any) -> tuple[bool, datetime | None]:
     return True, at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def removed_on_digital_onboarding(conn: Connection, contacts: Iterable[Any], run_id: int, now: datetime) -> int:
+def removed_on_digital_onboarding(conn: Connection, rows: Iterable[Row], run_id: int, now: datetime) -> int:
     """Contacts that were made anew there, by a probe or by somebody else: the ones that we knew were removed. Their
     people stop, and a person is asked, once. Of the new ones the flags alone are taken over: what was agreed about
     consent was agreed about the old ones.
@@ -205,15 +205,15 @@ def removed_on_digital_onboarding(conn: Connection, contacts: Iterable[Any], run
     -> how many of them are new to us
     """
     found = 0
-    for contact in contacts:
-        unique_id = contact.unique_id
+    for row in rows:
+        unique_id = row["unique_id"]
         person = conn.execute(
             select(t.persons)
             .outerjoin(t.onvoard_contacts, t.onvoard_contacts.c.id == t.persons.c.onvoard_contact_id)
             .where((t.persons.c.unique_id == unique_id) | (t.onvoard_contacts.c.link_unique_id == unique_id))
         ).first()
         table = t.digital_onboarding_contacts
-        flags = {flag: getattr(contact, flag) for flag in erasure.OPT_OUTS}
+        flags = {flag: row.get(flag) for flag in erasure.OPT_OUTS}
         conn.execute(
             update(table)
             .where(table.c.unique_id == unique_id)
@@ -232,6 +232,6 @@ def removed_on_digital_onboarding(conn: Connection, contacts: Iterable[Any], run
     return found
 
 
-def recreated(known: Row | None, contact: Any) -> bool:
-    """The unique_id is answered for by another record than the one we know: it was removed and made anew."""
-    return bool(known and known["id"] and contact.id and known["id"] != contact.id)
+def recreated(known: Row | None, row: Row) -> bool:
+    """The unique_id is answered for by another record than the one we know: that was removed, and made anew."""
+    return bool(known and known["id"] and row.get("id") and known["id"] != row["id"])

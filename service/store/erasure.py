@@ -154,7 +154,7 @@ def _wipe(
     kept = (t.outbox.c.lane == int(Lane.OPT_OUT), t.outbox.c.status.in_(["pending", "sending", "unknown"]))
     conn.execute(
         update(t.outbox)
-        .where(theirs, t.outbox.c.status.in_(["pending", "unknown"]), t.outbox.c.lane > int(Lane.OPT_OUT))
+        .where(theirs, ~(kept[0] & kept[1]), t.outbox.c.status.in_(["pending", "unknown", "dead"]))
         .values(status="cancelled", last_error="suppressed", updated_at=now)
     )
     conn.execute(
@@ -169,6 +169,9 @@ def _wipe(
         .values(onvoard_value=None, digital_onboarding_value=None)
     )
     _leave_conflicts(conn, person_ids, now)
+    for named in {*addresses, *unique_ids}:  # in the conflicts of others
+        for column in (t.conflicts.c.reason, t.conflicts.c.onvoard_value, t.conflicts.c.digital_onboarding_value):
+            conn.execute(update(t.conflicts).where(column.contains(named, autoescape=True)).values({column: None}))
     blank = {column.name: None for column in t.onvoard_contacts.c if column.name not in _KEPT}
     conn.execute(
         update(t.onvoard_contacts).where(t.onvoard_contacts.c.id == contact_id).values(blank | {"dirty": False})

@@ -237,8 +237,8 @@ def check_journal(entries: Iterable[Entry]) -> None:
             assert "contact_email" not in entry.body and "timestamp" in entry.body, show(entry)
 
 
-async def open_world(stack: AsyncExitStack, sandbox: Sandbox, database_url: str, state_dir: str) -> World:
-    """On a migrated database."""
+async def open_world(stack: AsyncExitStack, sandbox: Sandbox, db: Database, database_url: str, state_dir: str) -> World:
+    """On a migrated database, which stays open."""
     overrides: dict[str, object] = {
         "database_url": database_url,
         "state_dir": state_dir,
@@ -249,9 +249,6 @@ async def open_world(stack: AsyncExitStack, sandbox: Sandbox, database_url: str,
         "digital_onboarding.client_secret": sandbox.client_secret,
     }
     loaded = settings.load(overrides, environ={})
-    # On Postgres by way of the writer thread, as in production; without it a test takes a tenth less.
-    db = Database(database_url, inline=database_url.startswith("sqlite"))
-    stack.callback(db.close)
     now = sandbox.clock.now
     onvoard = OnVoard(sandbox.onvoard_url, sandbox.api_key, limits=FAST, now=now)
     digital = DigitalOnboarding(
