@@ -26,7 +26,7 @@ COMMANDS = (
     Lazy("plan", "plan", "Show what a sync would change, without pushing."),
     Lazy("apply", "plan", "Push exactly a saved plan."),
     Lazy("undo", "plan", "Make a plan that restores what a run changed."),
-    Lazy("run", "run", "Run the daemon: jobs, webhooks, dashboard, metrics."),
+    Lazy("run", "run", "Run the daemon: scheduled jobs, and its health."),
     Lazy("status", "status", "Is it in sync? Jobs, cursors, runs, outbox, conflicts."),
     Lazy("query", "query", "Run read-only SQL on the mirror."),
     Lazy("explain", "explain", "Show both sides of a person and where each value came from."),
