@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Coroutine
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,7 +38,9 @@ class Context:
             from service import logs, settings
 
             loaded = settings.load(self._overrides, self.config)
-            logs.setup(loaded.log.format, loaded.log.level, loaded.secrets())
+            # At a terminal a command's own words say what it did; its log line is for those who keep logs.
+            unasked = sys.stderr.isatty() and loaded.source_of("log.level") == "default"
+            logs.setup(loaded.log.format, "warning" if unasked else loaded.log.level, loaded.secrets())
             self.loaded_settings = loaded
         return self.loaded_settings
 

@@ -226,17 +226,21 @@ class OnvoardReader:
         """
         stream = self.streams[name]
         anybody, spans = await self._cut(stream, EPOCH, None)
-        known = await self.db.run(lambda conn: cursors.count(conn, stream.table, *_alive(stream.table)))
-        if not anybody and known > 1 and not allow_empty:
-            raise SuspiciouslyEmpty(
-                f"onvoard lists no {name}, but the mirror knows {known}: taken for an outage, nothing was changed",
-                hint="if it is true: contact-bridge sync --full --allow-mass-change",
-            )
+        if name == "contacts" and not anybody and not allow_empty:
+            await self._suspect()
         results = await self._side_by_side(*(self._sweep_span(stream, low, up) for low, up in spans))
         missing = {record_id for _, gone in results for record_id in gone}
         if stream.retrieve is not None:
             await self.confirm_deleted(stream, sorted(missing))
         return sum(read for read, _ in results)
+
+    async def _suspect(self) -> None:
+        known = await self.db.run(lambda conn: cursors.count(conn, t.onvoard_contacts, *_alive(t.onvoard_contacts)))
+        if known > 1:
+            raise SuspiciouslyEmpty(
+                f"onvoard lists nobody, but the mirror knows {known}: taken for an outage, nothing was changed",
+                hint="if it is true: contact-bridge sync --full --allow-mass-change",
+            )
 
     async def _sweep_span(self, stream: Stream, lower: datetime, upper: datetime) -> tuple[int, set[str]]:
         """-> (records read, ids that the mirror holds and the platform did not list)"""

@@ -157,3 +157,15 @@ async def test_what_waits_for_a_deleted_contact_is_not_sent(world: World) -> Non
     assert [show(entry) for entry in world.writes(mark, "onvoard")] == [] and not report.new_dead
     assert world.rows("SELECT id FROM outbox WHERE status NOT IN ('done', 'cancelled')") == []
     await world.quiet()
+
+
+async def test_the_last_activities_may_go_with_their_contact(world: World) -> None:
+    """It is a side without people that is taken for an outage."""
+    await world.linked("ann", "bob")
+    for name in ("one", "two", "three"):
+        world.ov.add_activity("ann@example.com", "email_opened", email_name=name)
+    await world.sync()
+    world.ov.delete_contact("ann@example.com")
+    await world.sync()
+    assert world.people()["ann@example.com"]["status"] == "digital_onboarding_only"
+    await world.quiet()
