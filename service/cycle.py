@@ -18,7 +18,7 @@ from service.extract.onvoard import OnvoardReader
 from service.load.drain import Drain
 from service.load.settle import Settler
 from service.progress import Progress, Silent
-from service.store import cursors, erasure, ledger, mirror, outbox, people
+from service.store import candidates, cursors, erasure, ledger, mirror, outbox, people
 from service.store.database import Connection
 
 _log = structlog.get_logger()
@@ -95,7 +95,7 @@ class Cycle:
     def _strangers(self, conn: Connection) -> list[str]:
         """unique_ids to be asked about: OnVoard names them, or people had them who are suppressed no longer."""
         people.adopt(conn, self.bridge.now())
-        named = dict.fromkeys([*people.named_but_unknown(conn), *erasure.to_be_asked(conn)])
+        named = dict.fromkeys([*candidates.named_but_unknown(conn), *erasure.to_be_asked(conn)])
         return [unique_id for unique_id in named if unique_id not in self._asked]
 
     def frame(self, conn: Connection, *, brake_on: bool = True) -> Frame:

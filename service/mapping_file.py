@@ -10,28 +10,11 @@ from typing import Any
 
 from service.core.mapping import Authority, FieldRule, Kind
 from service.errors import SettingsError
+from service.platforms.digital_onboarding import wire
 
 KEYS = {"name", "onvoard", "digital_onboarding", "kind", "authority"}
 # Digital Onboarding's documented contact fields that may be mapped ("Contacts"); the rest is the bridge's own business.
-DIGITAL_ONBOARDING = frozenset(
-    [
-        "name_title",
-        "name_first",
-        "name_last",
-        "name_suffix",
-        "address",
-        "address2",
-        "city",
-        "state",
-        "county",
-        "country",
-        "post_code",
-        "timezone",
-        "phone_home",
-        "phone_mobile",
-        "phone_work",
-    ]
-)
+DIGITAL_ONBOARDING = frozenset(wire.TEXT_FIELDS) - {"unique_id", "email"}
 # OnVoard's top-level text fields; everything else is a property.
 ONVOARD = frozenset({"name", "phone"})
 

@@ -7,7 +7,7 @@ from typing import Any
 from service.core.consent import FLAG, onvoard_opted_out
 from service.core.records import Platform
 from service.decide.frame import AMBIGUOUS, EMAIL_TAKEN, Frame
-from service.store import ledger, outbox, people
+from service.store import candidates, ledger, outbox, people
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 
@@ -33,7 +33,7 @@ def spread_over_address(conn: Connection, frame: Frame, email: str | None) -> No
     """Where it is in doubt who is who, an opt-out of an address goes to every contact that has it."""
     if not email:
         return
-    onvoard, digital = people.with_address(conn, email)
+    onvoard, digital = candidates.with_address(conn, email)
     out = any(onvoard_opted_out(row) for row in onvoard) or any(row["unsubscribe_email"] for row in digital)
     if not out:
         return

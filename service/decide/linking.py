@@ -19,7 +19,7 @@ from service.core.mapping import CannotTake, plausible_email
 from service.core.records import Native, Platform, Refusal, blank, shown
 from service.decide import consent_lane
 from service.decide.frame import AMBIGUOUS, EMAIL_TAKEN, Frame
-from service.store import cursors, erasure, ledger, outbox, people
+from service.store import candidates, cursors, erasure, ledger, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
@@ -40,7 +40,7 @@ def meet(conn: Connection, frame: Frame) -> None:
 def link_onvoard(conn: Connection, frame: Frame, after: str) -> str | None:
     """The next OnVoard contacts that changed and have no counterpart: linked, to be created on the other side, or in
     conflict. -> where to go on, None at the end"""
-    rows = people.unlinked_onvoard(conn, after, BATCH)
+    rows = candidates.unlinked_onvoard(conn, after, BATCH)
     if not rows:
         return None
     _Batch(conn, frame, rows).onvoard()
@@ -49,7 +49,7 @@ def link_onvoard(conn: Connection, frame: Frame, after: str) -> str | None:
 
 def link_digital_onboarding(conn: Connection, frame: Frame, after: str) -> str | None:
     """The same for Digital Onboarding contacts that no OnVoard contact has claimed."""
-    rows = people.unlinked_digital(conn, after, BATCH)
+    rows = candidates.unlinked_digital(conn, after, BATCH)
     if not rows:
         return None
     _Batch(conn, frame, rows).digital_onboarding()
@@ -64,7 +64,7 @@ class _Batch:
         self.named = cursors.facts_under(conn, erasure.UNSUPPRESSED)
         self.named |= {row["id"]: row["link_unique_id"] for row in rows if row.get("link_unique_id")}
         ids = [self.named.get(row["id"] or "") or row.get("unique_id") for row in rows]
-        self.index: Index = people.index_around(conn, emails, [i for i in ids if i])
+        self.index: Index = candidates.index_around(conn, emails, [i for i in ids if i])
         self.erased = erasure.erased_among(conn, emails, [])
         self.taken: set[str] = set()  # unique_ids
         self.linked: set[str] = set()  # contact ids

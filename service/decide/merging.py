@@ -12,7 +12,7 @@ from service.core.reconcile import reconcile
 from service.core.records import Decision, Native, Pair, Platform, Push, Snapshot
 from service.decide import consent_lane, happenings
 from service.decide.frame import EMAIL_TAKEN, Frame
-from service.store import cursors, erasure, ledger, outbox, people
+from service.store import candidates, cursors, erasure, ledger, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
@@ -33,7 +33,7 @@ def merge_batch(conn: Connection, frame: Frame, after: str) -> str | None:
         pair = Pair(read_onvoard(frame, onvoard), read_digital_onboarding(frame, digital), ledger.read_bases(base))
         looked.append(_Person(conn, frame, person, onvoard, digital, pair, reconcile(pair, frame.mapping)))
     addresses = {normal_email(p.value) for one in looked for p in one.decision.pushes if p.field == "email"}  # type: ignore[arg-type]
-    index = people.index_around(conn, sorted(addresses), []) if addresses else Index({}, {})
+    index = candidates.index_around(conn, sorted(addresses), []) if addresses else Index({}, {})
     done = [one for one in looked if one.put_on_record(index)]
     people.settle_looks(conn, [one.onvoard["id"] for one in done], [one.digital["unique_id"] for one in done])
     return str(ids[-1])

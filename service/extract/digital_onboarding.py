@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import structlog
 
 from service.errors import PlatformError, Rejected, SuspiciouslyEmpty, TooLarge
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.models import Contact
-from service.platforms.digital_onboarding.wire import BatchAnswer
 from service.progress import Progress
 from service.store import absorb, mirror
 from service.store import tables as t
@@ -21,13 +20,6 @@ _log = structlog.get_logger()
 
 LISTED = 100
 """Contacts a page of the undocumented list."""
-
-
-def asked_at(answer: BatchAnswer) -> datetime:
-    """When the platform got the request, by its own clock. `Date` knows whole seconds only: a smaller difference
-    between the clocks cannot be seen, and is taken for none."""
-    ahead = answer.server_time - answer.received_at
-    return answer.sent_at if abs(ahead) < timedelta(seconds=2) else answer.sent_at + ahead
 
 
 class DigitalReader:
@@ -78,8 +70,7 @@ class DigitalReader:
             return await self._probe_apart(unique_ids, error)
         wanted = set(unique_ids)
         new, existing = ([c for c in found if c.unique_id in wanted] for found in (answer.new, answer.existing))
-        at = asked_at(answer)
-        gone = await self.db.run(lambda conn: self._keep(conn, existing, new, at))
+        gone = await self.db.run(lambda conn: self._keep(conn, existing, new, answer.asked_at))
         self.progress.advance("digital_onboarding contacts", len(unique_ids))
         if gone == len(unique_ids) > 2:
             raise SuspiciouslyEmpty(

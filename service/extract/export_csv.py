@@ -16,12 +16,10 @@ from typing import Any
 
 from service.core.mapping import plausible_email
 from service.errors import UsageError
+from service.platforms.digital_onboarding import wire
 
-TEXTS = (
-    "unique_id", "name_title", "name_first", "name_last", "name_suffix", "address", "address2", "city", "state",
-    "county", "country", "post_code", "timezone", "email", "phone_home", "phone_mobile", "phone_work", "id",
-)  # fmt: skip
-FLAGS = ("unsubscribe_email", "unsubscribe_sms")
+TEXTS = (*wire.TEXT_FIELDS, "id")
+FLAGS = wire.FLAG_FIELDS
 TIMES = ("inserted_at", "updated_at")
 FIELDS = {*TEXTS, *FLAGS, *TIMES, "meta_public"}
 _YES = {"true", "t", "1", "y", "yes"}

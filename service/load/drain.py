@@ -187,9 +187,7 @@ class Drain:
         except RuleBroken as error:
             await self._send_apart(rows, error)
             return
-        ahead = answer.server_time - answer.received_at
-        at = answer.sent_at if abs(ahead) < timedelta(seconds=2) else answer.sent_at + ahead
-        await self.db.run(lambda conn: self.settler.digital_batch(conn, rows, answer, at, self.now()))
+        await self.db.run(lambda conn: self.settler.digital_batch(conn, rows, answer, self.now()))
 
     async def _send_apart(self, rows: Sequence[Row], error: RuleBroken) -> None:
         """The client refuses one of them before anything is sent: find out which."""

@@ -54,8 +54,8 @@ class Settler:
         outbox.mark(conn, [row["id"]], "done", now)
         ledger.record_changes(conn, row, {}, self.run_id, now)
 
-    def digital_batch(self, conn: Connection, rows: Sequence[Row], answer: Any, at: datetime, now: datetime) -> None:
-        """The answer to a batch of upserts; `at` is when it reached the platform, by its clock."""
+    def digital_batch(self, conn: Connection, rows: Sequence[Row], answer: Any, now: datetime) -> None:
+        """The answer to a batch of upserts."""
         by_id = {row["target"]: row for row in rows}
         created = {c.unique_id: c for c in answer.new if c.unique_id in by_id}
         known = mirror.known_digital_contacts(conn, by_id)
@@ -67,7 +67,9 @@ class Settler:
         stored = [c for u, c in (created | existing).items() if u in existing or u in first]
         erased = outbox.of_the_erased(conn, [row["id"] for row in rows])
         stored = [c for c in stored if by_id[c.unique_id]["id"] not in erased]
-        absorb.digital_contacts(conn, stored, origin="push", asked_at=at, run_id=self.run_id, now=now, created=first)
+        absorb.digital_contacts(
+            conn, stored, origin="push", asked_at=answer.asked_at, run_id=self.run_id, now=now, created=first
+        )
         for unique_id, row in by_id.items():
             answered = created.get(unique_id) or existing.get(unique_id)
             if answered is None:

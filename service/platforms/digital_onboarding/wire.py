@@ -7,7 +7,7 @@ import hmac
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -60,6 +60,13 @@ class BatchAnswer:
     sent_at: datetime
     received_at: datetime
     server_time: datetime
+
+    @property
+    def asked_at(self) -> datetime:
+        """When the platform got the request, by its own clock. `Date` knows whole seconds only: a smaller difference
+        between the clocks cannot be seen, and is taken for none."""
+        ahead = self.server_time - self.received_at
+        return self.sent_at if abs(ahead) < timedelta(seconds=2) else self.sent_at + ahead
 
 
 def read_contact(payload: dict[str, Any], surprises: Counter[str]) -> Contact:

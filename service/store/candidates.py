@@ -1,0 +1,158 @@
+"""Who could be whom: the contacts without a partner, and all that share an address or an id with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, exists, or_, select
+
+from service.core.identity import Contact, Index
+from service.core.mapping import normal_email
+from service.store import tables as t
+
+_OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
+
+
+def unlinked_onvoard(conn: Connection, after: str, limit: int) -> list[dict[str, Any]]:
+    """Living OnVoard contacts without a partner that changed, or that a changed partnerless Digital Onboarding contact
+    may be."""
+    lonely = and_(_P.c.unique_id.is_(None), _P.c.state == "active", _OV.c.deleted_at.is_(None))
+    base = select(_OV, _P.c.id.label("person_id"), _P.c.conflict_id).join(_P, _P.c.onvoard_contact_id == _OV.c.id)
+    fresh = (
+        select(_DO.c.email_key, _DO.c.unique_id_key, _DO.c.unique_id)
+        .join(_P, _P.c.unique_id == _DO.c.unique_id)
+        .where(_DO.c.dirty, _P.c.onvoard_contact_id.is_(None))
+    ).subquery()
+    wanted = or_(
+        _OV.c.dirty,
+        _OV.c.email_key.in_(select(fresh.c.email_key)),
+        _OV.c.email_key.in_(select(fresh.c.unique_id_key)),
+        _OV.c.link_unique_id.in_(select(fresh.c.unique_id)),
+    )
+    query = base.where(lonely, wanted, _OV.c.id > after).order_by(_OV.c.id).limit(limit).with_for_update(of=_OV)
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def unlinked_digital(conn: Connection, after: str, limit: int) -> list[dict[str, Any]]:
+    query = (
+        select(_DO, _P.c.id.label("person_id"), _P.c.conflict_id, _P.c.former_onvoard_contact_id)
+        .join(_P, _P.c.unique_id == _DO.c.unique_id)
+        .where(_P.c.onvoard_contact_id.is_(None), _P.c.state == "active", _DO.c.removed_at.is_(None))
+        .where(_DO.c.dirty, _DO.c.unique_id > after)
+        .order_by(_DO.c.unique_id)
+        .limit(limit)
+        .with_for_update(of=_DO)
+    )
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def index_around(conn: Connection, emails: Sequence[str], unique_ids: Sequence[str]) -> Index:
+    """All records of both platforms that share one of these addresses or ids, and those that share theirs."""
+    digital = _digital(
+        conn, _DO.c.email_key.in_(emails), _DO.c.unique_id_key.in_(emails), _DO.c.unique_id.in_(unique_ids)
+    )
+    addresses = {*emails, *(c.email for c in digital.values() if c.email), *map(normal_email, digital)}
+    onvoard = _onvoard(conn, _OV.c.email_key.in_(addresses), _OV.c.link_unique_id.in_({*unique_ids, *digital}))
+    digital |= _digital(conn, _DO.c.email_key.in_({c.email for c in onvoard.values()}))
+    return Index(onvoard=onvoard, digital_onboarding=digital)
+
+
+def _partners() -> Select[Any]:
+    """Linked pairs with the addresses that they last agreed on."""
+    agreed = {side: t.bases.c[side] for side in ("onvoard", "digital_onboarding")}
+    return select(
+        _P.c.onvoard_contact_id,
+        _P.c.unique_id,
+        _OV.c.email_key.label("onvoard_email"),
+        _DO.c.email_key.label("digital_email"),
+        agreed["onvoard"].label("onvoard_base"),
+        agreed["digital_onboarding"].label("digital_base"),
+    ).select_from(
+        _P.join(_OV, _P.c.onvoard_contact_id == _OV.c.id)
+        .join(_DO, _P.c.unique_id == _DO.c.unique_id)
+        .outerjoin(t.bases, t.bases.c.person_id == _P.c.id)
+    )
+
+
+def _base_email(base: Any) -> str | None:
+    fields = (base or {}).get("fields") or {}
+    return normal_email(fields["email"]) if "email" in fields else None
+
+
+def _onvoard(conn: Connection, *where: Any) -> dict[str, Contact]:
+    query = select(_OV.c.id, _OV.c.email_key, _OV.c.link_unique_id).where(or_(*where), _OV.c.deleted_at.is_(None))
+    rows = conn.execute(query).all()
+    pairs = {
+        p.onvoard_contact_id: p
+        for p in conn.execute(_partners().where(_P.c.onvoard_contact_id.in_([row.id for row in rows])))
+    }
+    return {
+        row.id: Contact(
+            id=row.id,
+            email=row.email_key or "",
+            linked=row.id in pairs,
+            link_unique_id=row.link_unique_id or "",
+            leaves=row.id in pairs and _leaves(pairs[row.id], "onvoard"),
+        )
+        for row in rows
+    }
+
+
+def _digital(conn: Connection, *where: Any) -> dict[str, Contact]:
+    query = select(_DO.c.unique_id, _DO.c.email_key).where(or_(*where), _DO.c.removed_at.is_(None))
+    rows = conn.execute(query).all()
+    pairs = {
+        p.unique_id: p for p in conn.execute(_partners().where(_P.c.unique_id.in_([row.unique_id for row in rows])))
+    }
+    return {
+        row.unique_id: Contact(
+            id=row.unique_id,
+            email=row.email_key or "",
+            linked=row.unique_id in pairs,
+            leaves=row.unique_id in pairs and _leaves(pairs[row.unique_id], "digital"),
+        )
+        for row in rows
+    }
+
+
+def _leaves(pair: Any, side: str) -> bool:
+    """Its address is still the agreed one, and its partner has another: it is about to follow."""
+    mine, partner, base = (
+        (pair.onvoard_email, pair.digital_email, pair.onvoard_base)
+        if side == "onvoard"
+        else (pair.digital_email, pair.onvoard_email, pair.digital_base)
+    )
+    return bool(partner) and partner != mine and _base_email(base) == (mine or "")
+
+
+def with_address(conn: Connection, email: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """All living contacts of both platforms with this normalised address."""
+    onvoard = (
+        select(_OV, _P.c.id.label("person_id"))
+        .join(_P, _P.c.onvoard_contact_id == _OV.c.id)
+        .where(_OV.c.email_key == email, _OV.c.deleted_at.is_(None))
+    )
+    digital = (
+        select(_DO, _P.c.id.label("person_id"))
+        .join(_P, _P.c.unique_id == _DO.c.unique_id)
+        .where(_DO.c.email_key == email)
+    )
+    return (
+        [dict(row) for row in conn.execute(onvoard).mappings()],
+        [dict(row) for row in conn.execute(digital).mappings()],
+    )
+
+
+def named_but_unknown(conn: Connection) -> list[str]:
+    """unique_ids that OnVoard contacts carry in their link property and of which the mirror knows nothing: after a
+    lost mirror, the links are rebuilt from these."""
+    known = exists().where(_DO.c.unique_id == _OV.c.link_unique_id)
+    query = (
+        select(_OV.c.link_unique_id)
+        .join(_P, _P.c.onvoard_contact_id == _OV.c.id)
+        .where(_OV.c.link_unique_id.is_not(None), _OV.c.deleted_at.is_(None), ~known)
+        .where(_P.c.state == "active", _P.c.conflict_id.is_(None))
+        .distinct()
+    )
+    return list(conn.execute(query).scalars())

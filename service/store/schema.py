@@ -1,0 +1,25 @@
+"""What all tables are declared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Boolean, Column, MetaData, text
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def where_true(flag: str) -> dict[str, Any]:
+    """A partial index over the few rows whose flag is set."""
+    return {"sqlite_where": text(f"{flag} = 1"), "postgresql_where": text(flag)}
+
+
+def flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, server_default=text("false"))
