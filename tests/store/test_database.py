@@ -82,11 +82,13 @@ async def test_inline_work_stays_in_the_callers_thread(sqlite_url: str) -> None:
 
 
 async def test_closing_twice_is_fine_and_leaves_no_thread(sqlite_url: str) -> None:
+    others = set(threading.enumerate())
     db = Database(sqlite_url)
     await db.run(lambda conn: conn.execute(text("SELECT 1")))
+    assert {thread.name for thread in set(threading.enumerate()) - others} == {"mirror_0"}
     db.close()
     db.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("mirror")]
+    assert set(threading.enumerate()) <= others
 
 
 def test_many_writers_wait_for_each_other(db: Database) -> None:
