@@ -178,6 +178,9 @@ class _Person:
         if not payload:
             return
         on_onvoard = platform is Platform.ONVOARD
+        if on_onvoard and self.onvoard["email_unsubscribed"] is True:
+            # What a patch leaves out may fall back to its default (traps 4): a flag that has fallen is said again.
+            payload["email_unsubscribed"] = True
         basis: dict[str, Native] = {push.field: push.source for push in pushes}
         outbox.stage(
             self.conn, person_id=self.person.id, platform=platform,

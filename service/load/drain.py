@@ -112,14 +112,24 @@ class Drain:
         # Create-or-update would overwrite one that came into being since we last read: look first.
         found = await self.onvoard.contacts.list(email=payload["email"].strip(), page_size=100)
         same = [c for c in found.items if normal_email(c.email) == row["target"]]
-        return _Found(same[0]) if same else await self.onvoard.contacts.create_or_update(**payload)
+        if same:
+            return _Found(same[0], "it exists on OnVoard already: linked, not created")
+        return await self.onvoard.contacts.create_or_update(**payload)
 
     async def _patch(self, row: Row) -> Any:
-        """What is refused may be so because the contact was suppressed since we last read it: then that is the news."""
+        """What is refused may be so because the contact was suppressed since we last read it: then that is the news.
+
+        A fallen flag that is only said again must not take back what the person has said since: look first.
+        """
+        read, patch = self.onvoard.contacts.retrieve, self.onvoard.contacts.patch
+        if row["lane"] == Lane.CHANGE and "email_unsubscribed" in row["payload"]:
+            contact = await read(row["target"])
+            if contact.email_unsubscribed is False:
+                return _Found(contact, "opted in again meanwhile: looked at anew")
         try:
-            return await self.onvoard.contacts.patch(row["target"], **row["payload"])
+            return await patch(row["target"], **row["payload"])
         except Rejected:
-            contact = await self.onvoard.contacts.retrieve(row["target"])
+            contact = await read(row["target"])
             if not contact.suppressed:
                 raise
             return contact
@@ -130,7 +140,7 @@ class Drain:
         for row, outcome in zip(rows, outcomes, strict=True):
             now = self.now()
             if isinstance(outcome, _Found):
-                self.settler.found_on_onvoard(conn, row, outcome.contact, now)
+                self.settler.found_on_onvoard(conn, row, outcome.contact, outcome.why, now)
             elif not isinstance(outcome, BaseException):
                 settle = (
                     self.settler.activity
@@ -232,8 +242,10 @@ class Drain:
 
 
 class _Found:
-    def __init__(self, contact: Any) -> None:
-        self.contact = contact
+    """Instead of the push: a contact as it is now, and why that comes first."""
+
+    def __init__(self, contact: Any, why: str) -> None:
+        self.contact, self.why = contact, why
 
 
 def _without_doubles(rows: Sequence[Row]) -> list[list[Row]]:

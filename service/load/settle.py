@@ -39,10 +39,10 @@ class Settler:
             self._agreed(conn, row, Platform.ONVOARD, fields, now)
         self._history(conn, row, Platform.ONVOARD, fields, now)
 
-    def found_on_onvoard(self, conn: Connection, row: Row, contact: Any, now: datetime) -> None:
-        """One that was to be created is there already: linked like any other."""
+    def found_on_onvoard(self, conn: Connection, row: Row, contact: Any, why: str, now: datetime) -> None:
+        """The contact is not what the push rests on: it is read, and decided about anew."""
         absorb.onvoard_contacts(conn, [contact], run_id=self.run_id, now=now)
-        outbox.mark(conn, [row["id"]], "cancelled", now, "it exists on OnVoard already: linked, not created")
+        outbox.mark(conn, [row["id"]], "cancelled", now, why)
         people.touch(conn, [row["person_id"]])
 
     def gone_from_onvoard(self, conn: Connection, row: Row, now: datetime) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
+from service.core.consent import FLAGS
 from service.core.records import Platform
 from service.store import people
 from service.store import tables as t
@@ -60,7 +61,8 @@ def stage(
     sync_id: str | None = None,
 ) -> bool:
     """Write one push down; False where it is a dead letter already, or was said once and for all (`sync_id`)."""
-    print_ = fingerprint(platform, target, payload)
+    said_again = FLAGS[platform] if lane is not Lane.OPT_OUT else ()  # a flag beside a change makes it no other change
+    print_ = fingerprint(platform, target, {key: payload[key] for key in payload if key not in said_again})
     dead = select(_O.c.id).where(_O.c.person_id == person_id, _O.c.status == "dead", _O.c.fingerprint == print_)
     if conn.execute(dead).first() is not None:
         return False

@@ -203,3 +203,30 @@ async def test_an_import_never_raises_consent(world: World) -> None:
     await world.sync(full=False)
     assert _out(world, "ann") == (True, True) and world.conflicts() == []
     assert all("unsubscribe_email" not in member for e in world.writes(mark) for member in members(e))
+
+
+async def test_an_update_repeats_a_fallen_flag_where_defaults_are_taken_literally(world: World) -> None:
+    """Traps 4: the document also says that what a patch leaves out gets its default, which is "not unsubscribed"."""
+    world.sandbox.onvoard.settings.defaults_on_update = True
+    await world.linked("ann")
+    world.ov.unsubscribe("ann@example.com")
+    await world.sync()
+    world.clock.advance(60)
+    world.do.edit_contact("crm-ann", city="Bern")
+    await world.sync()
+    assert world.ov.contact("ann@example.com")["properties"]["city"] == "Bern"
+    assert _out(world, "ann") == (True, True) and world.conflicts() == []
+
+
+async def test_a_repeated_flag_does_not_take_back_an_opt_in_that_nobody_has_read_yet(world: World) -> None:
+    await world.linked("ann")
+    world.ov.unsubscribe("ann@example.com")
+    await world.sync()
+    world.clock.advance(60)
+    world.ov.resubscribe("ann@example.com")  # no hint, no full read
+    world.do.edit_contact("crm-ann", city="Bern")
+    world.configure(schedule__refresh_within="1s")
+    await world.sync(full=False)
+    assert world.ov.contact("ann@example.com")["email_unsubscribed"] is False
+    assert [conflict["kind"] for conflict in world.conflicts()] == ["resubscribed"]
+    assert world.ov.contact("ann@example.com")["properties"]["city"] == "Bern"
