@@ -93,7 +93,7 @@ def touch(conn: Connection, person_ids: Iterable[int]) -> None:
     """Let the next look see these persons, on whichever side they stand."""
     for ids in in_parts(person_ids):
         contact = select(_P.c.onvoard_contact_id).where(_P.c.id.in_(ids), _P.c.onvoard_contact_id.is_not(None))
-        conn.execute(update(_OV).where(_OV.c.id.in_(contact)).values(dirty=True))
+        conn.execute(update(_OV).where(_OV.c.id.in_(contact), _OV.c.suppressed.is_not(True)).values(dirty=True))
         digital = select(_P.c.unique_id).where(_P.c.id.in_(ids), _P.c.unique_id.is_not(None))
         conn.execute(update(_DO).where(_DO.c.unique_id.in_(digital)).values(dirty=True))
 
@@ -110,7 +110,8 @@ def touch_groups(conn: Connection, *kinds: str) -> None:
 
 def touch_everybody(conn: Connection) -> None:
     """After a change of what is compared: the mapping, or what may be created."""
-    conn.execute(update(_OV).where(_OV.c.deleted_at.is_(None)).values(dirty=True))
+    living = (_OV.c.deleted_at.is_(None), _OV.c.suppressed.is_not(True))
+    conn.execute(update(_OV).where(*living).values(dirty=True))
     conn.execute(update(_DO).values(dirty=True))
 
 

@@ -172,3 +172,12 @@ async def test_a_patch_refused_because_of_a_suppression_leaves_no_dead_letter(wo
     assert world.rows("SELECT id FROM outbox WHERE status = 'dead'") == []
     assert world.do.contact("crm-s")["unsubscribe_sms"]
     _nothing_left(world)
+
+
+async def test_nothing_is_left_to_look_at_of_somebody_suppressed(world: World) -> None:
+    await world.linked("ann", "bob")
+    world.ov.suppress("ann@example.com")
+    await world.sync()
+    world.configure(identity__create_on_onvoard=False)  # what is compared has changed: everybody is looked at once
+    await world.sync()
+    assert world.rows("SELECT id FROM onvoard_contacts WHERE dirty") == []
