@@ -58,6 +58,7 @@ def release_deleted(conn: Connection) -> None:
     )
     gone_people = select(_P.c.id).where(_P.c.onvoard_contact_id.is_(None), _P.c.former_onvoard_contact_id.is_not(None))
     conn.execute(delete(t.bases).where(t.bases.c.person_id.in_(gone_people)))
+    conn.execute(update(_OV).where(_OV.c.deleted_at.is_not(None), _OV.c.dirty).values(dirty=False))
 
 
 def link(conn: Connection, contact_id: str, unique_id: str, by: MatchedBy, now: datetime) -> int:

@@ -169,3 +169,11 @@ async def test_the_last_activities_may_go_with_their_contact(world: World) -> No
     await world.sync()
     assert world.people()["ann@example.com"]["status"] == "digital_onboarding_only"
     await world.quiet()
+
+
+async def test_nothing_is_left_to_look_at_of_somebody_deleted(world: World) -> None:
+    await world.linked("ann", "bob")
+    world.ov.delete_contact("ann@example.com")
+    await world.sync()
+    assert world.rows("SELECT id FROM onvoard_contacts WHERE dirty") == []
+    assert world.rows("SELECT unique_id FROM digital_onboarding_contacts WHERE dirty") == []
