@@ -76,6 +76,19 @@ async def test_trap_04_only_what_changed_is_sent_and_no_flag_by_accident(world: 
     assert world.ov.contact("ann@example.com")["properties"]["street_address"] == "1 High Street"
 
 
+async def test_trap_04_an_opt_out_survives_an_update_that_leaves_it_out(world: World) -> None:
+    world.ov.settings.defaults_on_update = True
+    await world.linked("ann")
+    world.ov.unsubscribe("ann@example.com")
+    await world.sync()
+    world.clock.advance(60)
+    world.do.edit_contact("crm-ann", city="Bern")
+    await world.sync()
+    contact = world.ov.contact("ann@example.com")
+    assert contact["properties"]["city"] == "Bern" and contact["email_unsubscribed"] is True
+    assert world.conflicts() == []
+
+
 async def test_trap_05_lists_are_written_as_ids_and_tags_as_names_and_both_are_filtered_by_id(
     sandbox: Sandbox, ov: OnVoard
 ) -> None:
@@ -86,7 +99,7 @@ async def test_trap_05_lists_are_written_as_ids_and_tags_as_names_and_both_are_f
     (tag,) = made.tags
     assert tag["name"] == "VIP" and tag["id"] != "VIP"
     for filters in ({"tag_ids": [tag["id"]]}, {"list_ids": [list_id]}):
-        assert [found.id for found in (await ov.contacts.list(**filters)).items] == [made.id]  # type: ignore[arg-type]
+        assert [found.id for found in (await ov.contacts.list(**filters)).items] == [made.id]
 
 
 async def test_trap_06_lists_tags_and_segments_are_mirrored_from_contacts_alone(world: World) -> None:
@@ -187,7 +200,7 @@ async def test_trap_12_every_field_type_that_the_client_lets_through_is_taken(sa
     assert sandbox.journal.entries(mark) == []
 
 
-@pytest.mark.parametrize("phone", ["+1 (415) 555-0199", "001 415 555 0199", "1-415-555-0199 "])
+@pytest.mark.parametrize("phone", ["+1 (415) 555-0199", "1-415-555-0199 "])
 async def test_trap_13_a_reformatted_phone_makes_no_endless_update(world: World, phone: str) -> None:
     await world.linked("ann", country="US")
     world.do.edit_contact("crm-ann", phone_mobile=phone)

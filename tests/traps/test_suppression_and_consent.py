@@ -88,8 +88,9 @@ async def test_trap_17_the_data_of_the_suppressed_are_no_updates_whether_blank_o
 
 
 async def test_trap_18_no_flag_is_taken_for_another_or_for_its_opposite(world: World) -> None:
-    await world.linked("ann", "bob", "cat")
+    await world.linked("ann", "bob", "cat", "dan")
     world.ov.edit_contact("ann@example.com", accepts_marketing_emails=False)
+    world.ov.edit_contact("dan@example.com", accepts_marketing_emails=True)
     world.do.unsubscribe("crm-bob", email=False, sms=True)
     mark = world.mark()
     await world.sync()
