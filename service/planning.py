@@ -116,7 +116,9 @@ async def apply(bridge: Bridge, plan: Plan, progress: Progress | None = None) ->
 
 
 def _key(push: Row) -> str:
-    return json.dumps([push["platform"], push["operation"], push["target"], push["payload"]], sort_keys=True)
+    """What is sent, and what it is sent over: a plan rests on both."""
+    over = [[detail["field"], detail["old"], detail["new"]] for detail in push["details"]]
+    return json.dumps([push["platform"], push["operation"], push["target"], push["payload"], over], sort_keys=True)
 
 
 async def _carry_out(bridge: Bridge, cycle: Cycle, wanted: set[str]) -> None:

@@ -165,7 +165,8 @@ def people() -> None:
     op.create_table(
         "persons", serial(), sa.Column("onvoard_contact_id", sa.Text, unique=True),
         sa.Column("unique_id", sa.Text, unique=True), sa.Column("matched_by", sa.Text),
-        sa.Column("linked_at", UtcDateTime), sa.Column("settled_at", UtcDateTime), sa.Column("state", sa.Text, nullable=False, server_default="active"),
+        *columns(UtcDateTime, "linked_at", "settled_at"),
+        sa.Column("state", sa.Text, nullable=False, server_default="active"),
         sa.Column("conflict_id", Id, index=True), sa.Column("former_onvoard_contact_id", sa.Text, index=True),
         sa.Column("created_at", UtcDateTime),
         sqlite_autoincrement=True,
