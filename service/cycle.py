@@ -87,8 +87,7 @@ class Cycle:
             return
         asked = await self.digital.probe_due(EPOCH)
         strangers = await self.bridge.db.run(self._strangers)
-        for start in range(0, len(strangers), self.digital.batch_size):
-            asked += await self.digital.probe(strangers[start : start + self.digital.batch_size])
+        asked += await self.digital.probe_all(strangers)
         self._asked |= set(strangers)
         self.report.pulled["digital_onboarding_contacts"] += asked
 

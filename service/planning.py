@@ -154,6 +154,4 @@ async def _read_again(bridge: Bridge, cycle: Cycle, plan: Plan) -> None:
     }
     known = await bridge.db.run(lambda conn: sorted(mirror.known_digital_contacts(conn, unique_ids - {None})))
     if bridge.settings.digital_onboarding.refresh == "probe":
-        size = cycle.digital.batch_size
-        for start in range(0, len(known), size):
-            await cycle.digital.probe(known[start : start + size])
+        await cycle.digital.probe_all(known)

@@ -67,7 +67,7 @@ class _Batch:
         self.index: Index = candidates.index_around(conn, emails, [i for i in ids if i])
         self.erased = erasure.erased_among(conn, emails, [])
         self.taken: set[str] = set()  # unique_ids
-        self.linked: set[str] = set()  # contact ids
+        self.unsettled: set[str] = set()  # contact ids that have to be looked at once more
         outbox.supersede(conn, [row["person_id"] for row in rows])
 
     def onvoard(self) -> None:
@@ -81,14 +81,14 @@ class _Batch:
                 )
             if not self._stops(row, verdict):
                 if self._unasked(row):
-                    self.linked.add(row["id"])  # stays to be looked at
+                    self.unsettled.add(row["id"])
                 elif isinstance(verdict, Same):
                     self.taken.add(verdict.id)
-                    self.linked.add(row["id"])
+                    self.unsettled.add(row["id"])
                     people.link(self.conn, row["id"], verdict.id, verdict.by, self.frame.now)
                 else:
                     self._create_on_digital_onboarding(row)
-        people.settle_looks(self.conn, contact_ids=[row["id"] for row in self.rows if row["id"] not in self.linked])
+        people.settle_looks(self.conn, contact_ids=[row["id"] for row in self.rows if row["id"] not in self.unsettled])
 
     def digital_onboarding(self) -> None:
         for row in self.rows:

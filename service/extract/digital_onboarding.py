@@ -59,6 +59,11 @@ class DigitalReader:
             after = ids[-1]
         return asked
 
+    async def probe_all(self, unique_ids: Sequence[str]) -> int:
+        """Ask about these, a batch at a time. -> how many were asked about"""
+        size = self.batch_size
+        return sum([await self.probe(unique_ids[start : start + size]) for start in range(0, len(unique_ids), size)])
+
     async def probe(self, unique_ids: Sequence[str]) -> int:
         """Ask about these. Those that had to be made anew become conflicts; if that is everybody, something else is
         wrong (law 12)."""

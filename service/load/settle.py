@@ -63,7 +63,7 @@ class Settler:
             if contact.unique_id in by_id and absorb.recreated(known.get(contact.unique_id), absorb.row_of(contact)):
                 created[contact.unique_id] = contact
         existing = {c.unique_id: c for c in answer.existing if c.unique_id in by_id and c.unique_id not in created}
-        first = frozenset(u for u in created if by_id[u]["lane"] == Lane.CREATION) | self._ours(conn, by_id, existing)
+        first = frozenset(u for u in created if by_id[u]["lane"] == Lane.CREATION) | self._ours(by_id, existing)
         stored = [c for u, c in (created | existing).items() if u in existing or u in first]
         erased = outbox.of_the_erased(conn, [row["id"] for row in rows])
         stored = [c for c in stored if by_id[c.unique_id]["id"] not in erased]
@@ -82,7 +82,7 @@ class Settler:
                 self._digital_contact(conn, row, answered, unique_id in first, now)
 
     @staticmethod
-    def _ours(conn: Connection, by_id: Mapping[str, Row], existing: Mapping[str, Any]) -> frozenset[str]:
+    def _ours(by_id: Mapping[str, Row], existing: Mapping[str, Any]) -> frozenset[str]:
         """Creations that are answered as existing because an earlier attempt, whose answer was lost, made them."""
         return frozenset(
             unique_id
