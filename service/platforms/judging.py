@@ -27,6 +27,8 @@ from service.errors import (
 )
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_NOT_IN_A_SEGMENT = re.compile(r"[\x00-\x1f\x7f/\\\ud800-\udfff]")
+_LONGEST_INTEGER = 4000  # digits; Python itself refuses those above 4300
 _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBERS = (b"0" * 300, b"e000", b"E000", b"e+000", b"E+000")
 _MAYBE_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\xed[\xa0-\xbf]")
@@ -96,16 +98,20 @@ def judged(error: PlatformError, call: Call) -> PlatformError:
 def decode(content: bytes) -> Any:
     """JSON, strictly: ValueError for anything else. What no database stores (NUL, half a surrogate pair) becomes
     U+FFFD."""
-    # A hook for floats costs time, and is needed only where a number could be too large for one.
+    # Hooks for numbers cost time, and are needed only where one could be too large to be kept.
     shape = content.translate(_DIGITS_AS_ZEROS)
-    parse_float = _finite if any(long in shape for long in _LONG_NUMBERS) else None
-    data = json.loads(content, parse_constant=_no_constant, parse_float=parse_float)
+    parse_float, parse_int = (_finite, _integer) if any(long in shape for long in _LONG_NUMBERS) else (None, None)
+    data = json.loads(content, parse_constant=_no_constant, parse_float=parse_float, parse_int=parse_int)
     return _storable(data) if _MAYBE_UNSTORABLE.search(content) else data
 
 
 def _finite(digits: str) -> float | None:
     number = float(digits)
     return number if math.isfinite(number) else None
+
+
+def _integer(digits: str) -> int | None:
+    return int(digits) if len(digits) < _LONGEST_INTEGER else None
 
 
 def _no_constant(name: str) -> None:
@@ -122,10 +128,12 @@ def _storable(value: Any) -> Any:
     return value
 
 
-def _segment(identifier: str, name: str) -> str:
-    if not identifier.strip() or identifier in (".", "..") or _UNSTORABLE.search(identifier):
+def _segment(identifier: object, name: str) -> str:
+    """Refused is also what a server might decode before it looks for the route: a slash."""
+    is_text = isinstance(identifier, str) and identifier.strip() not in ("", ".", "..")
+    if not is_text or _NOT_IN_A_SEGMENT.search(str(identifier)):
         raise RuleBroken(f"{name[1:]}: this is no id")
-    return quote(identifier, safe="")
+    return quote(str(identifier), safe="")
 
 
 def http_date(header: str | None, otherwise: datetime) -> datetime:

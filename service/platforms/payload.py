@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
@@ -19,6 +19,9 @@ from typing import Any, TypeVar
 from service.errors import RuleBroken
 
 T = TypeVar("T")
+
+OnSurprise = Callable[[Mapping[str, int]], None]
+"""Told of what an answer holds beyond the document, by name, with counts."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
@@ -70,9 +73,7 @@ class Fields:
         if value is None or isinstance(value, str):
             return value
         self._odd(key, "text", value)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        return _written(value)
 
     def number(self, key: str) -> float | None:
         value = self._get(key)
@@ -103,9 +104,8 @@ class Fields:
         if value is None or isinstance(value, bool):
             return value
         self._odd(key, "boolean", value)
-        if isinstance(value, str | int | float):
-            return {"1": True, "true": True, "0": False, "false": False}.get(str(value).strip().lower())
-        return None
+        text = value if isinstance(value, str) else _written(value) or ""
+        return {"1": True, "true": True, "0": False, "false": False}.get(text.strip().lower())
 
     def moment(self, key: str) -> datetime | None:
         """ISO 8601 text (UTC where it names no offset) or epoch seconds -> aware, in UTC; `""` is None."""
@@ -182,9 +182,8 @@ def identity(payload: object, key: str) -> str | None:
     """The id under `key`, or None: no object, no such key, or nothing that identifies (null, `""`, a boolean, a
     list)."""
     value = payload.get(key) if isinstance(payload, dict) else None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return str(value).strip() or None
+    text = value if isinstance(value, str) else _written(value) or ""
+    return text.strip() or None
 
 
 def refusal(kind: str, payload: object, key: str, position: int = 0) -> Refused:
@@ -192,6 +191,13 @@ def refusal(kind: str, payload: object, key: str, position: int = 0) -> Refused:
     if not isinstance(payload, dict):
         return Refused(kind, f"not an object but {_type_name(payload)}", (), position, payload)
     return Refused(kind, f"no {key}", tuple(plain_key(name) for name in payload), position, payload)
+
+
+def _written(value: object) -> str | None:
+    """A number as text, a whole one without a point; None for all else."""
+    if isinstance(value, float):
+        return str(int(value) if value.is_integer() else value) if math.isfinite(value) else None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def read_moment(value: object) -> datetime | None:
@@ -209,14 +215,14 @@ def read_moment(value: object) -> datetime | None:
 
 def epoch(moment: datetime, what: str) -> int:
     """Aware datetime -> whole epoch seconds, rounded down. RuleBroken for a naive one: it names no point in time."""
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         raise RuleBroken(f"{what}: a datetime needs its time zone")
     return (moment - EPOCH) // timedelta(seconds=1)
 
 
 def iso(moment: datetime, what: str) -> str:
     """Aware datetime -> ISO 8601 in UTC, with `Z`. RuleBroken for a naive one."""
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         raise RuleBroken(f"{what}: a datetime needs its time zone")
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 

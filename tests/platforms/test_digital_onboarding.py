@@ -67,6 +67,9 @@ async def test_a_batch_answer_without_its_lists_is_garbled(
         ([{"unique_id": "u1", "meta_public": "{}"}], "meta_public"),
         ([{"unique_id": "u1", "journey": {}}], "template_id"),
         ([{"unique_id": "u1", "zip": "12345"}], "zip"),
+        ([{"unique_id": "u1", "contacts": []}], "batch"),
+        ([{"unique_id": "u1", "online-banking": datetime(2026, 1, 1)}], "time zone"),  # noqa: DTZ001
+        ([{"unique_id": "u1", "meta_public": {"at": datetime(2026, 1, 1)}}], "time zone"),  # noqa: DTZ001
     ],
 )
 async def test_rules_are_enforced_before_anything_is_sent(
@@ -113,6 +116,28 @@ async def test_a_journey_is_started_once(fake: Fake, client: DigitalOnboarding) 
     with pytest.raises(errors.ServerFailed):
         await client.create_journey("tm1", contact={"unique_id": "u1"})
     assert len(fake.to("/v1/templates/tm1/journeys")) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "fields"),
+    [
+        ("another one", {"contact": {"unique_id": "u1", "journey": {"template_id": "tm"}}}),
+        ("unique_id", {"contact": {"email": "jane@example.com"}}),
+        ("zip", {"contact": {"unique_id": "u1", "zip": "12345"}}),
+        ("name must be text", {"name": 5}),
+        ("name must be text", {"name": " "}),
+        ("owner_id must be text", {"owner_id": 5}),
+        ("template_id: this is no id", {"template_id": ""}),
+        ("template_id: this is no id", {"template_id": "tm/journeys"}),
+    ],
+)
+async def test_a_journey_that_breaks_a_rule_is_never_sent(
+    fake: Fake, client: DigitalOnboarding, rule: str, fields: dict[str, Any]
+) -> None:
+    asked: dict[str, Any] = {"template_id": "tm1", "contact": {"unique_id": "u1"}, "objectives": {"online-banking"}}
+    with pytest.raises(errors.RuleBroken, match=rule) as caught:
+        await client.create_journey(**asked | fields)
+    assert fake.seen == [] and "jane" not in str(caught.value)
 
 
 async def test_listings_come_wrapped(fake: Fake, client: DigitalOnboarding) -> None:

@@ -186,7 +186,10 @@ SUPPRESSED = kinds.CONTACTS.parse({"id": "ct_1", "suppressed": True}, Counter())
 OPENED = kinds.ACTIVITIES.parse({"id": "ctact_1", "type": "email_opened"}, Counter())
 OPENED_TYPE = kinds.ACTIVITY_TYPES.parse({"id": "catype_1", "resource": {"accessor": "email_opened"}}, Counter())
 SHOPIFY = kinds.RESOURCES.parse({"id": "resrc_1", "type": "EXTERNAL", "kind": "OBJECT"}, Counter())
+CUSTOM_ACTIVITY = kinds.RESOURCES.parse({"id": "resrc_3", "type": "CUSTOM", "kind": "ACTIVITY"}, Counter())
 CUSTOM_OBJECT = kinds.RESOURCES.parse({"id": "resrc_2", "type": "CUSTOM", "kind": "OBJECT"}, Counter())
+OWN_RECORD = kinds.RESOURCE_RECORDS.parse({"id": "rsrcd_1", "resource_accessor": "email_opened"}, Counter())
+SHOPIFY_KEY = kinds.RESOURCE_PROPERTY_TYPES.parse({"id": "p", "resource_accessor": "shopify.customer"}, Counter())
 PREDEFINED = kinds.CONTACT_PROPERTY_TYPES.parse({"id": "p", "definition_type": "PREDEFINED"}, Counter())
 REVIEW: dict[str, Any] = {
     "content": "fine",
@@ -228,6 +231,7 @@ BROKEN: list[tuple[str, Ask]] = [
     ("time zone", lambda o: o.contact_activities.create(**ACTIVITY, timestamp=datetime(2026, 1, 1))),  # noqa: DTZ001
     ("custom activities", lambda o: o.contact_activities.delete(OPENED)),
     ("custom activity types", lambda o: o.contact_activity_types.delete(OPENED_TYPE)),
+    ("custom activity types", lambda o: o.contact_activity_types.patch(OPENED_TYPE, descriptor_template="x")),
     ("CUSTOM", lambda o: o.contact_activity_types.create(resource=SHOPIFY)),
     ("ACTIVITY", lambda o: o.contact_activity_types.create(resource=CUSTOM_OBJECT)),
     ("CUSTOM", lambda o: o.resource_property_types.create(resource=SHOPIFY, **PROPERTY)),
@@ -235,15 +239,24 @@ BROKEN: list[tuple[str, Ask]] = [
     ("CUSTOM", lambda o: o.resources.patch(SHOPIFY, name="x")),
     ("icon_class", lambda o: o.resources.create(**RESOURCE, icon_type=ResourceIconType.NATIVE)),
     ("icon_url", lambda o: o.resources.create(**RESOURCE, icon_type=ResourceIconType.UPLOADED)),
+    ("icon_class", lambda o: o.resources.patch("resrc_1", icon_type=ResourceIconType.NATIVE)),
+    ("icon_url", lambda o: o.resources.patch("resrc_1", icon_type=ResourceIconType.UPLOADED, icon_class="x")),
     ("lowercase", lambda o: o.resources.create(**RESOURCE | {"key": "A-b"}, icon_type=ResourceIconType.NATIVE)),
     ("lowercase", lambda o: o.contact_property_types.create(**PROPERTY | {"key": "custom-x"})),
     ("created", lambda o: o.contact_property_types.create(**PROPERTY | {"value_type": PropertyValueType.OBJECT})),
     ("goes with", lambda o: o.contact_property_types.create(**PROPERTY, field_type=PropertyFieldType.NUMBER)),
     ("custom property", lambda o: o.contact_property_types.delete(PREDEFINED)),
+    ("custom property", lambda o: o.contact_property_types.patch(PREDEFINED, label="x")),
+    ("custom property", lambda o: o.resource_property_types.delete(SHOPIFY_KEY)),
+    ("custom property", lambda o: o.resource_property_types.patch(SHOPIFY_KEY, label="x")),
+    ("EXTERNAL or CUSTOM", lambda o: o.resource_records.delete(OWN_RECORD)),
+    ("OBJECT can be used", lambda o: o.resource_records.create(resource=CUSTOM_ACTIVITY, context_id="1")),
     ("rating", lambda o: o.reviews.create(**REVIEW | {"rating": 5.5})),
     ("rating", lambda o: o.reviews.create(**REVIEW | {"rating": float("nan")})),
     ("product_id", lambda o: o.reviews.create(**REVIEW | {"entity": ReviewEntity.PRODUCT})),
     ("status must be one of", lambda o: o.reviews.patch("rvw_1", status="GONE")),  # type: ignore[arg-type]
+    ("address", lambda o: o.webhooks.patch("wh_1", url="ftp://example.com")),
+    ("event", lambda o: o.webhooks.patch("wh_1", event_types=[])),
     ("address", lambda o: o.webhooks.create(url="example.com", event_types=[WebhookEventType.CONTACT_SAVED])),
     ("event", lambda o: o.webhooks.create(url="https://example.com", event_types=[])),
     ("id", lambda o: o.contacts.retrieve("")),

@@ -23,11 +23,12 @@ from service.platforms.onvoard.enums import (
     ReviewStatus,
     WebhookEventType,
 )
+from service.platforms.transport import Limits
 from tests.cycle.world import FAST
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "platforms.md"
 URL = "https://api.example.com"
-ROW = re.compile(r"\| [^|]+ \| (GET|POST|PATCH|DELETE) (/\S+) \| `([a-z_.]+)` \| ([^|]+) \| (yes|no)\b[^|]* \|")
+ROW = re.compile(r"\| ([^|]+) \| (GET|POST|PATCH|DELETE) (/\S+) \| `([a-z_.]+)` \| ([^|]+) \| (yes|no)\b[^|]* \|")
 PROPERTY: dict[str, Any] = {"key": "x", "label": "x", "value_type": PropertyValueType.STRING}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "contacts.create": {"email": "a@example.com"},
@@ -102,14 +103,33 @@ def _rows() -> list[tuple[str, ...]]:
 
 
 async def test_each_method_has_one_row_and_each_row_a_method(failing: tuple[Failing, dict[str, Any]]) -> None:
-    named = [row[2] for row in _rows()]
+    named = [row[3] for row in _rows()]
     assert sorted(named) == sorted(failing[1]) and len(named) == 47 + 6
     assert "| POST /oauth2/token |" in DOCUMENT.read_text(), "the one that no method makes"
 
 
+def test_each_method_of_onvoard_is_named_after_its_operation() -> None:
+    """"Create or Update Contact" is `contacts.create_or_update`, "List all Reviews" is `reviews.list`."""
+    verbs = ("List all", "Create or Update", "Retrieve", "Create", "Patch", "Delete", "Suppress", "Unsuppress")
+    for operation, _, path, name, _, _ in _rows():
+        if not path.startswith("/v2/"):
+            continue
+        verb = next(each for each in verbs if operation.startswith(each))
+        chapter = operation.removeprefix(verb).strip().lower().replace(" ", "_")
+        chapter = chapter if verb == "List all" else re.sub(r"y$", "ie", chapter) + "s"
+        assert name == f"{chapter}.{verb.removesuffix(' all').lower().replace(' ', '_')}"
+
+
+def test_the_pauses_are_those_of_the_client() -> None:
+    limits = Limits()
+    told = " ".join(DOCUMENT.read_text().split())
+    assert f"is sent at most {limits.attempts} times" in told
+    assert f"grow from {limits.wait_initial} s to at most {limits.wait_max:g} s" in told
+
+
 async def test_each_row_says_where_it_goes_and_whether_it_is_repeated(failing: tuple[Failing, dict[str, Any]]) -> None:
     answers, methods = failing
-    for verb, path, name, _, repeated in _rows():
+    for _, verb, path, name, _, repeated in _rows():
         answers.seen.clear()
         with pytest.raises(errors.ServerFailed):
             await methods[name](**_arguments(name, methods[name]))
@@ -123,12 +143,12 @@ def test_what_is_not_used_yet_is_not_called_anywhere() -> None:
     inside = [service / "platforms", service / "sandbox", service / "cli"]
     files = [file for file in service.rglob("*.py") if not any(folder in file.parents for folder in inside)]
     text = "\n".join(file.read_text() for file in files)
-    for _, _, name, use, _ in _rows():
+    for _, _, _, name, use, _ in _rows():
         chapter, _, method = name.rpartition(".")
         called = re.search(rf"(?<!sandbox)\.{re.escape(name)}\b", text) is not None
         if use.startswith("not used yet"):
             assert not called, name
-        elif method in ("list", "patch", "create"):  # some are reached by the chapter
+        elif method in ("list", "retrieve", "patch", "create"):  # some are reached by the chapter
             assert f".{chapter}" in text, name
         else:
             assert called, name

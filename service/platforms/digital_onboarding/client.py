@@ -17,6 +17,7 @@ from service.platforms.digital_onboarding.models import Contact, Journey, Object
 from service.platforms.digital_onboarding.token import BearerAuth, Tokens
 from service.platforms.digital_onboarding.wire import BatchAnswer, JourneyForm, Listing
 from service.platforms.judging import Call
+from service.platforms.payload import OnSurprise
 from service.platforms.transport import Answer, Limits, Observe, Transport, local_now
 
 PLATFORM = "digital_onboarding"
@@ -28,9 +29,9 @@ class DigitalOnboarding:
     """An async client; close it with `aclose` or `async with`.
 
     `state_dir` holds the token cache (None: memory only). `http` takes the place of the network, `now` is the local
-    clock, `observe` is told of every attempt (see `Transport`). Every call may raise the PlatformErrors of
-    `Transport.request`, and Denied of `POST /oauth2/token` where the credentials are wrong; RuleBroken before
-    anything is sent.
+    clock, `observe` is told of every attempt (see `Transport`), `on_surprise` of what answers hold beyond the
+    document. Every call may raise the PlatformErrors of `Transport.request`, and Denied of `POST /oauth2/token` where
+    the credentials are wrong; RuleBroken before anything is sent.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class DigitalOnboarding:
         http: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], datetime] = local_now,
         observe: Observe | None = None,
+        on_surprise: OnSurprise | None = None,
     ) -> None:
         limits = limits or Limits()
         basic = httpx.BasicAuth(client_id, client_secret)
@@ -53,6 +55,7 @@ class DigitalOnboarding:
         bearer = BearerAuth(Tokens(self._granting, client_id, state_dir, now=now))
         self._transport = Transport(PLATFORM, base_url, auth=bearer, limits=limits, http=http, now=now, observe=observe)
         self._journey_form = journey_form
+        self._on_surprise = on_surprise
 
     async def __aenter__(self) -> DigitalOnboarding:
         return self
@@ -72,7 +75,7 @@ class DigitalOnboarding:
         body = wire.contact_body(contact, form=self._journey_form, objectives=objectives)
         call = Call.of("POST", "/v1/contacts", safe=not wire.starts_journey(contact))
         answer = await self._transport.request(call, json=body, check=wire.record_fault)
-        return wire.read_contact(answer.data, Counter())
+        return self._read(answer.data, wire.read_contact)
 
     async def upsert_contacts(
         self, contacts: Sequence[Mapping[str, Any]], *, objectives: Collection[str] | None = None
@@ -86,7 +89,9 @@ class DigitalOnboarding:
         body = wire.batch_body(contacts, form=self._journey_form, objectives=objectives)
         call = Call.of("POST", "/v1/contacts", safe=not any(wire.starts_journey(contact) for contact in contacts))
         answer = await self._transport.request(call, json=body, check=wire.batch_fault)
-        return _batch_answer(answer)
+        parsed = _batch_answer(answer)
+        self._tell(parsed.surprises)
+        return parsed
 
     async def create_journey(
         self,
@@ -95,16 +100,14 @@ class DigitalOnboarding:
         contact: Mapping[str, Any],
         name: str | None = None,
         owner_id: str | None = None,
+        objectives: Collection[str] | None = None,
     ) -> Journey:
         """Create a Journey from a Template, for one contact. `name` None: the template's. Not idempotent: an unclear
         outcome (verdict LOOK) is for the caller to look into."""
-        if wire.starts_journey(contact):
-            raise RuleBroken("Digital Onboarding: a contact inside a journey must not ask for another one")
-        body: dict[str, Any] = {"contact": wire.contact_body(contact)}
-        body |= {key: value for key, value in (("name", name), ("owner_id", owner_id)) if value is not None}
+        body = wire.journey_body(contact, name, owner_id, objectives)
         call = Call.of("POST", "/v1/templates/:template_id/journeys", template_id, safe=False)
         answer = await self._transport.request(call, json=body, check=wire.record_fault)
-        return wire.read_journey(answer.data, Counter())
+        return self._read(answer.data, wire.read_journey)
 
     async def list_templates(self) -> Listing[Template]:
         """Get a list of templates: all of them, in one answer."""
@@ -142,7 +145,18 @@ class DigitalOnboarding:
         call = Call.of("GET", route, safe=True)
         answer = await self._transport.request(call, params=params, check=wire.listing_fault(key))
         items, refused, surprises = wire.parse_many(kind, wire.listed(answer.data, key), read)
+        self._tell(surprises)
         return Listing(items, refused, surprises, answer.server_time)
+
+    def _read(self, payload: dict[str, Any], read: Callable[[dict[str, Any], Counter[str]], T]) -> T:
+        surprises: Counter[str] = Counter()
+        record = read(payload, surprises)
+        self._tell(surprises)
+        return record
+
+    def _tell(self, surprises: Mapping[str, int]) -> None:
+        if surprises and self._on_surprise is not None:
+            self._on_surprise(surprises)
 
 
 def _batch_answer(answer: Answer) -> BatchAnswer:

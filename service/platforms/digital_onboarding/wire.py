@@ -163,7 +163,8 @@ def contact_body(
     Completion").
 
     RuleBroken: a read-only field ("These fields are controlled by our system"), no `unique_id` ("Unique IDs": each
-    such call may make another contact), an unknown key, or a documented field of the wrong type.
+    such call may make another contact), an unknown key, a documented field of the wrong type, or `contacts`, which
+    would make the body a batch.
     """
     body = {key: _sendable(value, key) for key, value in contact.items()}
     read_only = [key for key in READ_ONLY_FIELDS if key in body]
@@ -171,6 +172,8 @@ def contact_body(
         raise RuleBroken(f"Digital Onboarding: {', '.join(read_only)} cannot be written")
     if not isinstance(body.get("unique_id"), str) or not body["unique_id"].strip():
         raise RuleBroken("Digital Onboarding: every contact is sent with its unique_id")
+    if "contacts" in body:
+        raise RuleBroken("Digital Onboarding: contacts makes a batch of a contact (Create or Update a Batch)")
     for key, value in body.items():
         _check_type(key, value, objectives)
     return _with_journey(body, form)
@@ -190,6 +193,21 @@ def batch_body(
     if len({body["unique_id"] for body in bodies}) < len(bodies):
         raise RuleBroken("Digital Onboarding: a batch must not hold the same unique_id twice")
     return {"contacts": bodies}
+
+
+def journey_body(
+    contact: Mapping[str, Any], name: str | None, owner_id: str | None, objectives: Collection[str] | None
+) -> dict[str, Any]:
+    """A journey for one contact ("Create a Journey from a Template"). None is not sent. RuleBroken as `contact_body`;
+    also for a contact that would start another journey."""
+    if starts_journey(contact):
+        raise RuleBroken("Digital Onboarding: a contact inside a journey must not ask for another one")
+    body: dict[str, Any] = {"contact": contact_body(contact, objectives=objectives)}
+    texts: dict[str, object] = {"name": name, "owner_id": owner_id}
+    for key, value in texts.items():
+        if value is not None and not (isinstance(value, str) and value.strip()):
+            raise RuleBroken(f"Digital Onboarding: {key} must be text, or left out (Journeys)")
+    return body | {key: value for key, value in texts.items() if value is not None}
 
 
 def starts_journey(contact: Mapping[str, Any]) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Never
 
 from service.platforms.judging import Call
-from service.platforms.onvoard import rules, wire
+from service.platforms.onvoard import arguments, rules, wire
 from service.platforms.onvoard.calling import Caller
 from service.platforms.onvoard.enums import ResourceKind, ResourceType
 from service.platforms.onvoard.kinds import ACTIVITIES, ACTIVITY_TYPES
@@ -68,7 +68,13 @@ class ContactActivities:
         `timestamp` (aware; sent as whole seconds) left out means now. OutcomeUnknown and ServerFailed, verdict LOOK:
         it may have been made.
         """
-        body = rules.activity_body(type, contact_id, contact_email, timestamp, record_data)
+        body = rules.activity_body(
+            type=type,
+            contact_id=contact_id,
+            contact_email=contact_email,
+            timestamp=timestamp,
+            record_data=record_data,
+        )
         return await self._caller.record(ACTIVITIES, Call.of("POST", self._ALL, safe=False), body)
 
     async def delete(self, activity: str | Activity) -> None:
@@ -107,18 +113,17 @@ class ContactActivityTypes:
     async def create(self, *, resource: str | Resource, descriptor_template: str | Unset = UNSET) -> ActivityType:
         """Create Contact Activity Type for a resource (id or model) of type CUSTOM and kind ACTIVITY."""
         where = "Create Contact Activity Type"
-        body = {"resource": rules.custom_resource(resource, where, ResourceKind.ACTIVITY)}
-        if not isinstance(descriptor_template, Unset):
-            body["descriptor_template"] = descriptor_template
+        resource_id = rules.custom_resource(resource, where, ResourceKind.ACTIVITY)
+        body = arguments.body(where, resource=resource_id, descriptor_template=descriptor_template)
         return await self._caller.record(ACTIVITY_TYPES, Call.of("POST", self._ALL, safe=False), body)
 
     async def patch(
-        self, activity_type: str | ActivityType, *, descriptor_template: str | Unset = UNSET
+        self, activity_type: str | ActivityType, *, descriptor_template: str | Unset = UNSET, **fixed: Never
     ) -> ActivityType:
-        """Patch Contact Activity Type, by id or by model."""
+        """Patch Contact Activity Type, by id or by model: its resource can't be changed."""
         where = "Patch Contact Activity Type"
         identifier = rules.custom_activity_type(activity_type, where)
-        body = rules.changes(where, descriptor_template=descriptor_template)
+        body = rules.patch_body(where, fixed, descriptor_template=descriptor_template)
         return await self._caller.record(ACTIVITY_TYPES, Call.of("PATCH", self._ONE, identifier, safe=True), body)
 
     async def delete(self, activity_type: str | ActivityType) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 from service.errors import NotFound
@@ -11,15 +11,14 @@ from service.platforms.judging import Call
 from service.platforms.onvoard import wire
 from service.platforms.onvoard.kinds import Kind
 from service.platforms.onvoard.wire import Page
+from service.platforms.payload import OnSurprise
 from service.platforms.transport import Transport
 
 T = TypeVar("T")
 
-OnSurprise = Callable[[Mapping[str, int]], None]
-
 
 class Caller:
-    """`on_surprise` is told of what single records hold beyond the document; pages carry their own surprises."""
+    """`on_surprise` is told of what each answer holds beyond the document."""
 
     def __init__(self, transport: Transport, on_surprise: OnSurprise | None) -> None:
         self._transport = transport
@@ -38,7 +37,9 @@ class Caller:
             if page == 1:
                 raise
             return wire.empty_page(page, page_size, self._transport.now())
-        return wire.parse_page(kind, answer.data, page, page_size, answer.server_time)
+        parsed = wire.parse_page(kind, answer.data, page, page_size, answer.server_time)
+        self._tell(parsed.surprises)
+        return parsed
 
     async def retrieve(self, kind: Kind[T], route: str, identifier: str) -> T:
         return await self.record(kind, Call.of("GET", route, identifier, safe=True))
@@ -47,11 +48,14 @@ class Caller:
         answer = await self._transport.request(call, json=json, check=wire.record_fault(kind))
         surprises: Counter[str] = Counter()
         record = kind.parse(answer.data, surprises)
-        if surprises and self._on_surprise is not None:
-            self._on_surprise(surprises)
+        self._tell(surprises)
         return record
 
     async def delete(self, route: str, identifier: str) -> None:
         """Repeated until it is answered; a 404 on a repetition is our own success. NotFound where there never was
         one."""
         await self._transport.request(Call.of("DELETE", route, identifier, safe=True))
+
+    def _tell(self, surprises: Mapping[str, int]) -> None:
+        if surprises and self._on_surprise is not None:
+            self._on_surprise(surprises)

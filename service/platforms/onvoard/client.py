@@ -15,12 +15,13 @@ import httpx
 
 from service.errors import RuleBroken
 from service.platforms.onvoard.activities import ContactActivities, ContactActivityTypes
-from service.platforms.onvoard.calling import Caller, OnSurprise
+from service.platforms.onvoard.calling import Caller
 from service.platforms.onvoard.contacts import ContactPropertyTypes, Contacts
 from service.platforms.onvoard.resources import ResourcePropertyTypes, ResourceRecords, Resources
 from service.platforms.onvoard.reviews import ProductReviewsSummaries, Reviews
 from service.platforms.onvoard.webhooks import Webhooks
 from service.platforms.onvoard.wire import API_KEY_HEADER
+from service.platforms.payload import OnSurprise
 from service.platforms.transport import Limits, Observe, Transport, local_now
 
 PLATFORM = "onvoard"
@@ -30,7 +31,7 @@ class OnVoard:
     """An async client; close it with `aclose` or `async with`.
 
     `http` takes the place of the network, `now` is the local clock, `observe` is told of every attempt (see
-    `Transport`); `on_surprise` of what single records hold beyond the document, by name, with counts.
+    `Transport`), `on_surprise` of what answers hold beyond the document.
     Every method may raise the PlatformErrors of `Transport.request`, and RuleBroken before anything is sent.
     """
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Unpack
+from typing import Never, Unpack
 
 from service.errors import Rejected
 from service.platforms.judging import Call
@@ -73,24 +74,29 @@ class Contacts:
 
     async def create(self, **fields: Unpack[ContactFields]) -> Contact:
         """Create Contact; `email` is required. Rejected where it is taken. Not repeated after an unclear outcome."""
-        body = rules.contact_body(fields, needs_email=True)
+        body = rules.contact_body("Create Contact", fields, needs_email=True)
         return await self._caller.record(CONTACTS, Call.of("POST", self._ALL, safe=False), body)
 
     async def patch(self, contact: str | Contact, **fields: Unpack[ContactFields]) -> Contact:
-        """Patch Contact, by id or by model. Only what is given changes. Refused by the platform where it is
-        suppressed."""
-        contact_id = rules.living(contact, "Patch Contact")
-        body = rules.changes("Patch Contact", **rules.contact_body(fields, needs_email=False))
+        """Patch Contact, by id or by model. Only what is given changes. RuleBroken where the model is suppressed,
+        Rejected where the platform alone knows it."""
+        where = "Patch Contact"
+        contact_id = rules.living(contact, where)
+        body = rules.contact_body(where, fields, needs_email=False)
+        rules.check_patch(where, body)
         call = Call.of("PATCH", self._ONE, contact_id, safe=not rules.sends_mail(fields))
-        return await self._caller.record(CONTACTS, call, body)
+        with _perhaps_suppressed():
+            return await self._caller.record(CONTACTS, call, body)
 
     async def delete(self, contact: str | Contact) -> None:
-        """Delete Contact. No erasure: it may come back; see `suppress`."""
-        await self._caller.delete(self._ONE, rules.living(contact, "Delete Contact"))
+        """Delete Contact, by id or by model. No erasure: it may come back; see `suppress`. Refused as `patch`."""
+        contact_id = rules.living(contact, "Delete Contact")
+        with _perhaps_suppressed():
+            await self._caller.delete(self._ONE, contact_id)
 
     async def create_or_update(self, **fields: Unpack[ContactFields]) -> Contact:
         """Create or Update Contact, matched by `email` alone: with a changed one it makes a second contact."""
-        body = rules.contact_body(fields, needs_email=True)
+        body = rules.contact_body("Create or Update Contact", fields, needs_email=True)
         call = Call.of("POST", "/v2/contacts/create-or-update", safe=not rules.sends_mail(fields))
         return await self._caller.record(CONTACTS, call, body)
 
@@ -112,6 +118,16 @@ class Contacts:
             if contact.suppressed is not wanted:
                 raise
             return contact
+
+
+@contextmanager
+def _perhaps_suppressed() -> Iterator[None]:
+    """The platform refuses whatever touches a suppressed contact, and its document does not say how one sees why."""
+    try:
+        yield
+    except Rejected as error:
+        error.hint = "a suppressed contact can only be unsuppressed: see whether this one is"
+        raise
 
 
 class ContactPropertyTypes:
@@ -156,7 +172,9 @@ class ContactPropertyTypes:
     ) -> ContactPropertyType:
         """Create Contact Property Type. `key` without `custom_`; it can never be changed. Not repeated when unclear."""
         where = "Create Contact Property Type"
-        body = rules.property_type_body(key, label, value_type, field_type, helper_text, where)
+        body = rules.property_type_body(
+            where, key=key, label=label, value_type=value_type, field_type=field_type, helper_text=helper_text
+        )
         return await self._caller.record(CONTACT_PROPERTY_TYPES, Call.of("POST", self._ALL, safe=False), body)
 
     async def patch(
@@ -165,11 +183,12 @@ class ContactPropertyTypes:
         *,
         label: str | Unset = UNSET,
         helper_text: str | Unset = UNSET,
+        **fixed: Never,
     ) -> ContactPropertyType:
         """Patch Contact Property Type, by id or by model: the key and the types can't be changed."""
         where = "Patch Contact Property Type"
         identifier = rules.custom_property_type(contact_proptype, where)
-        body = rules.changes(where, label=label, helper_text=helper_text)
+        body = rules.patch_body(where, fixed, label=label, helper_text=helper_text)
         return await self._caller.record(
             CONTACT_PROPERTY_TYPES, Call.of("PATCH", self._ONE, identifier, safe=True), body
         )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Never
 
-from service.errors import RuleBroken
 from service.platforms.judging import Call
-from service.platforms.onvoard import rules, wire
+from service.platforms.onvoard import arguments, rules, wire
 from service.platforms.onvoard.calling import Caller
 from service.platforms.onvoard.enums import (
     PropertyFieldType,
@@ -20,7 +19,7 @@ from service.platforms.onvoard.enums import (
 from service.platforms.onvoard.kinds import RESOURCE_PROPERTY_TYPES, RESOURCE_RECORDS, RESOURCES
 from service.platforms.onvoard.models import Resource, ResourcePropertyType, ResourceRecord
 from service.platforms.onvoard.wire import DEFAULT_PAGE_SIZE, Page
-from service.platforms.payload import UNSET, Unset, given, sendable
+from service.platforms.payload import UNSET, Unset
 
 
 class Resources:
@@ -63,9 +62,15 @@ class Resources:
         helper_text: str | Unset = UNSET,
     ) -> Resource:
         """Create Resource, of type CUSTOM. Its key and kind can never be changed, and it can never be deleted."""
-        body = given(key=rules.resource_key(key), name=name, helper_text=helper_text)
-        body["kind"] = rules.known(ResourceKind, kind, "kind").value
-        body |= rules.icon_body(icon_type, icon_class, icon_url, "Create Resource")
+        body = rules.resource_body(
+            key=key,
+            name=name,
+            kind=kind,
+            icon_type=icon_type,
+            icon_class=icon_class,
+            icon_url=icon_url,
+            helper_text=helper_text,
+        )
         return await self._caller.record(RESOURCES, Call.of("POST", self._ALL, safe=False), body)
 
     async def patch(
@@ -77,12 +82,14 @@ class Resources:
         icon_class: str | Unset = UNSET,
         icon_url: str | Unset = UNSET,
         helper_text: str | Unset = UNSET,
+        **fixed: Never,
     ) -> Resource:
-        """Patch Resource, by id or by model; custom ones only."""
+        """Patch Resource, by id or by model; custom ones only. The key and the kind can't be changed."""
         where = "Patch Resource"
         identifier = rules.custom_resource(resource, where)
-        icon = rules.icon_body(icon_type, icon_class, icon_url, where)
-        body = rules.changes(where, name=name, helper_text=helper_text, **icon)
+        icon = {"icon_type": icon_type, "icon_class": icon_class, "icon_url": icon_url}
+        body = rules.patch_body(where, fixed, name=name, helper_text=helper_text, **icon)
+        rules.check_icon(where, body)
         return await self._caller.record(RESOURCES, Call.of("PATCH", self._ONE, identifier, safe=True), body)
 
 
@@ -134,8 +141,15 @@ class ResourcePropertyTypes:
     ) -> ResourcePropertyType:
         """Create Resource Property Type for a custom resource (id or model). Its key can never be changed."""
         where = "Create Resource Property Type"
-        body = rules.property_type_body(key, label, value_type, field_type, helper_text, where)
-        body["resource"] = rules.custom_resource(resource, where)
+        body = rules.property_type_body(
+            where,
+            resource=rules.custom_resource(resource, where),
+            key=key,
+            label=label,
+            value_type=value_type,
+            field_type=field_type,
+            helper_text=helper_text,
+        )
         return await self._caller.record(RESOURCE_PROPERTY_TYPES, Call.of("POST", self._ALL, safe=False), body)
 
     async def patch(
@@ -144,11 +158,12 @@ class ResourcePropertyTypes:
         *,
         label: str | Unset = UNSET,
         helper_text: str | Unset = UNSET,
+        **fixed: Never,
     ) -> ResourcePropertyType:
         """Patch Resource Property Type, by id or by model: the key and the types can't be changed."""
         where = "Patch Resource Property Type"
         identifier = rules.custom_property_type(resource_proptype, where)
-        body = rules.changes(where, label=label, helper_text=helper_text)
+        body = rules.patch_body(where, fixed, label=label, helper_text=helper_text)
         call = Call.of("PATCH", self._ONE, identifier, safe=True)
         return await self._caller.record(RESOURCE_PROPERTY_TYPES, call, body)
 
@@ -184,7 +199,7 @@ class ResourceRecords:
     ) -> Page[ResourceRecord]:
         """List all Resource Records, newest first. None: no filter. `prop_key` and `prop_value` go together."""
         if (prop_key is None) is not (prop_value is None):
-            raise RuleBroken("OnVoard: prop_key and prop_value must be used together (List all Resource Records)")
+            raise arguments.broken("prop_key and prop_value must be used together", "List all Resource Records")
         filters = wire.filters(
             id=id,
             resource_id=resource_id,
@@ -207,19 +222,19 @@ class ResourceRecords:
     ) -> ResourceRecord:
         """Create Resource Record for a resource (id or model) of type CUSTOM and kind OBJECT."""
         where = "Create Resource Record"
-        if not context_id.strip():
-            raise RuleBroken(f"OnVoard: context_id must be given ({where})")
-        identifier = rules.custom_resource(resource, where, ResourceKind.OBJECT)
-        body = given(resource=identifier, context_id=context_id, data=data)
-        call = Call.of("POST", self._ALL, safe=False)
-        return await self._caller.record(RESOURCE_RECORDS, call, sendable(body, "data"))
+        resource_id = rules.custom_resource(resource, where, ResourceKind.OBJECT)
+        body = arguments.body(where, resource=resource_id, context_id=context_id, data=data)
+        rules.require(where, body, "context_id")
+        return await self._caller.record(RESOURCE_RECORDS, Call.of("POST", self._ALL, safe=False), body)
 
-    async def patch(self, resource_record_id: str, *, data: Mapping[str, Any]) -> ResourceRecord:
+    async def patch(
+        self, resource_record_id: str, *, data: Mapping[str, Any] | Unset = UNSET, **fixed: Never
+    ) -> ResourceRecord:
         """Patch Resource Record: only its data."""
-        body = rules.changes("Patch Resource Record", data=data)
+        body = rules.patch_body("Patch Resource Record", fixed, data=data)
         call = Call.of("PATCH", self._ONE, resource_record_id, safe=True)
         return await self._caller.record(RESOURCE_RECORDS, call, body)
 
-    async def delete(self, resource_record_id: str) -> None:
-        """Delete Resource Record, of a resource of type EXTERNAL or CUSTOM."""
-        await self._caller.delete(self._ONE, resource_record_id)
+    async def delete(self, resource_record: str | ResourceRecord) -> None:
+        """Delete Resource Record, by id or by model; of a resource of type EXTERNAL or CUSTOM only."""
+        await self._caller.delete(self._ONE, rules.record_of_others(resource_record, "Delete Resource Record"))

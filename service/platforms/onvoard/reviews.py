@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Never
 
 from service.platforms.judging import Call
 from service.platforms.onvoard import rules, wire
@@ -81,29 +82,27 @@ class Reviews:
         """Create Review. `rating` from 1 to 5; a PRODUCT's needs one of its ids; datetimes are aware and sent as ISO
         8601."""
         body = rules.review_body(
-            {
-                "content": content,
-                "rating": rating,
-                "entity": rules.known(ReviewEntity, entity, "entity"),
-                "status": rules.known(ReviewStatus, status, "status"),
-                "reviewer_email": reviewer_email,
-                "reviewer_display_name": reviewer_display_name,
-                "title": title,
-                "product_id": product_id,
-                "product_external_id": product_external_id,
-                "num_upvotes": num_upvotes,
-                "created_datetime": created_datetime,
-                "reply_datetime": reply_datetime,
-                "reply_html": reply_html,
-                "image_urls": image_urls,
-                "video_urls": video_urls,
-            }
+            content=content,
+            rating=rating,
+            entity=entity,
+            status=status,
+            reviewer_email=reviewer_email,
+            reviewer_display_name=reviewer_display_name,
+            title=title,
+            product_id=product_id,
+            product_external_id=product_external_id,
+            num_upvotes=num_upvotes,
+            created_datetime=created_datetime,
+            reply_datetime=reply_datetime,
+            reply_html=reply_html,
+            image_urls=image_urls,
+            video_urls=video_urls,
         )
         return await self._caller.record(REVIEWS, Call.of("POST", self._ALL, safe=False), body)
 
-    async def patch(self, review_id: str, *, status: ReviewStatus) -> Review:
+    async def patch(self, review_id: str, *, status: ReviewStatus | Unset = UNSET, **fixed: Never) -> Review:
         """Patch Review: nothing but its status can be changed."""
-        body = {"status": rules.known(ReviewStatus, status, "status").value}
+        body = rules.patch_body("Patch Review", fixed, status=status)
         return await self._caller.record(REVIEWS, Call.of("PATCH", self._ONE, review_id, safe=True), body)
 
     async def delete(self, review_id: str) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Never
 
-from service.errors import RuleBroken
 from service.platforms.judging import Call
-from service.platforms.onvoard import rules, wire
+from service.platforms.onvoard import arguments, rules, wire
 from service.platforms.onvoard.calling import Caller
 from service.platforms.onvoard.enums import WebhookEventType
 from service.platforms.onvoard.kinds import WEBHOOKS
@@ -51,13 +51,9 @@ class Webhooks:
         secret: str | Unset = UNSET,
     ) -> Webhook:
         """Create Webhook. Only with a `secret` are its requests signed."""
-        fields = {
-            "url": rules.webhook_url(url),
-            "event_types": _events(event_types),
-            "active": active,
-            "secret": secret,
-        }
-        body = rules.changes("Create Webhook", **fields)
+        where = "Create Webhook"
+        body = arguments.body(where, url=url, event_types=event_types, active=active, secret=secret)
+        rules.check_webhook(where, body)
         return await self._caller.record(WEBHOOKS, Call.of("POST", self._ALL, safe=False), body)
 
     async def patch(
@@ -68,23 +64,14 @@ class Webhooks:
         event_types: Sequence[WebhookEventType] | Unset = UNSET,
         active: bool | Unset = UNSET,
         secret: str | Unset = UNSET,
+        **fixed: Never,
     ) -> Webhook:
         """Patch Webhook."""
-        body = rules.changes(
-            "Patch Webhook",
-            url=url if isinstance(url, Unset) else rules.webhook_url(url),
-            event_types=event_types if isinstance(event_types, Unset) else _events(event_types),
-            active=active,
-            secret=secret,
-        )
+        where = "Patch Webhook"
+        body = rules.patch_body(where, fixed, url=url, event_types=event_types, active=active, secret=secret)
+        rules.check_webhook(where, body)
         return await self._caller.record(WEBHOOKS, Call.of("PATCH", self._ONE, webhook_id, safe=True), body)
 
     async def delete(self, webhook_id: str) -> None:
         """Delete Webhook."""
         await self._caller.delete(self._ONE, webhook_id)
-
-
-def _events(event_types: Sequence[WebhookEventType]) -> Sequence[WebhookEventType]:
-    if not event_types:
-        raise RuleBroken("OnVoard: at least one event type must be given (Create Webhook)")
-    return [rules.known(WebhookEventType, event_type, "event_types") for event_type in event_types]

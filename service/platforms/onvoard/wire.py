@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from typing import Any, Generic, TypeVar
 
-from service.errors import RuleBroken
+from service.platforms.onvoard.arguments import broken, checked
 from service.platforms.onvoard.kinds import Kind
 from service.platforms.payload import Fields, Refused, epoch, identity, refusal
 
@@ -97,10 +96,10 @@ def empty_page(page: int, page_size: int, server_time: datetime) -> Page[Any]:
 
 def page_params(page: int, page_size: int) -> dict[str, str]:
     """RuleBroken: pages start at 1, sizes run from 1 to 100 ("Pagination")."""
-    if page < 1:
-        raise RuleBroken("OnVoard: pages start at 1 (Pagination)")
-    if page_size not in PAGE_SIZES:
-        raise RuleBroken("OnVoard: page_size must be from 1 to 100 (Pagination)")
+    if type(page) is not int or page < 1:
+        raise broken("pages start at 1", "Pagination")
+    if type(page_size) is not int or page_size not in PAGE_SIZES:
+        raise broken("page_size must be from 1 to 100", "Pagination")
     return {"page": str(page), "page_size": str(page_size)}
 
 
@@ -108,9 +107,11 @@ def filters(**given: Any) -> dict[str, str]:
     """Query parameters of the filters that are not None.
 
     Booleans as `true`/`false`, lists comma-joined, aware datetimes as whole epoch seconds: `*before` rounded up,
-    others down, so that rounding never loses a record. RuleBroken: a naive datetime, a comma within a list's entry.
+    others down, so that rounding never loses a record. RuleBroken as `arguments.checked`; also for a naive datetime,
+    for an empty filter, which would let everything through, and for a comma within a list's entry.
     """
-    return {key: _parameter(key, value) for key, value in given.items() if value is not None}
+    asked = {key: value for key, value in given.items() if value is not None}
+    return {key: _parameter(key, value) for key, value in checked("List, Arguments", **asked).items()}
 
 
 def _parameter(key: str, value: Any) -> str:
@@ -119,12 +120,12 @@ def _parameter(key: str, value: Any) -> str:
     if isinstance(value, datetime):
         seconds = epoch(value, key)
         return str(seconds + 1 if value.microsecond and key.endswith("before") else seconds)
-    if isinstance(value, list | tuple | set | frozenset):
-        parts = [_parameter(key, item) for item in value]
-        if any("," in part for part in parts):
-            raise RuleBroken(f"OnVoard: {key} is comma-separated; no entry can hold a comma")
-        return ",".join(parts)
-    return str(value.value if isinstance(value, Enum) else value)
+    parts = value if isinstance(value, list) else [value]
+    if not parts or not all(part.strip() for part in parts):
+        raise broken(f"an empty {key} filters nothing; leave it out", "List, Arguments")
+    if isinstance(value, list) and any("," in part for part in parts):
+        raise broken(f"{key} is comma-separated; no entry can hold a comma", "List, Arguments")
+    return ",".join(parts)
 
 
 def verify_signature(secret: str, body: bytes, header: str) -> bool:
