@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
 import signal
 import sys
@@ -25,7 +24,39 @@ _LISTED = 20
 """Bad rows that are told one by one."""
 
 
-@click.command()
+_ADMIN = """\b
+While it runs, admin calls change it, on each platform's address:
+  GET POST DELETE  /_sandbox/faults    what to break, on which route, how often
+  GET POST         /_sandbox/console   what a user of the platform does there
+  GET POST         /_sandbox/clock     {"advance": SECONDS} or {"set": ISO TIME}
+  GET PATCH        /_sandbox/settings  what the documents leave open
+  GET              /_sandbox/journal   what was asked; ?writes=true&since=MARK
+
+\b
+A fault is JSON. Its kind is one of
+  status        answers "status" with "body"; "after_effect": true takes effect
+  rate_limit    429; "retry_after": SECONDS, "retry_after_as": "date" as a date
+  delay         "seconds" before it takes effect, or after with "after_effect"
+  reset_before  resets the connection, and the request takes no effect
+  reset_after   resets it after the request took effect
+  truncate      ends in the midst of the body, after the request took effect
+  malformed     a body that is no JSON, after the request took effect
+It strikes once, on any request, unless it says otherwise: "method", "path"
+(both with * for anything), "body_contains", "skip": N requests first,
+"times": N (null: until DELETE), "probability". Any kind takes "seconds".
+
+\b
+  curl $BRIDGE_ONVOARD__BASE_URL/_sandbox/faults -d \\
+    '{"kind": "rate_limit", "retry_after": 5, "path": "/v2/contacts*", "times": 3}'
+  curl $BRIDGE_ONVOARD__BASE_URL/_sandbox/console   # names all that it can do
+  curl $BRIDGE_ONVOARD__BASE_URL/_sandbox/console -d \\
+    '{"method": "unsubscribe", "args": ["jane@example.com"]}'
+  curl $BRIDGE_DIGITAL_ONBOARDING__BASE_URL/_sandbox/console -d \\
+    '{"method": "configure_webhook", "args": ["http://127.0.0.1:8080/webhooks/digital-onboarding", "SECRET"]}'
+"""
+
+
+@click.command(epilog=_ADMIN)
 @click.option("--onvoard-port", type=PORT, default=0, metavar="N", help="Port of OnVoard  [default: any free one]")
 @click.option(
     "--digital-onboarding-port", type=PORT, default=0, metavar="N",
@@ -104,17 +135,12 @@ def write_export(both: Sandbox, path: Path) -> None:
 def _load(both: Sandbox, path: Path) -> None:
     """Bad rows are told and left out. UsageError for what is no export at all."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # with the line ends that stand in its cells
-        header = next(csv.reader(text.splitlines()), [])
-        if not {"unique_id", "email"} & set(header):
-            raise UsageError(f"{path}: line 1 names neither unique_id nor email: not a Digital Onboarding export")
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")  # with the line ends that stand in its cells
         report = both.load_export(text)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: is not UTF-8 text") from None
-    except csv.Error as error:
-        raise UsageError(f"{path}: is not CSV: {error}") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
     for problem in report.problems[:_LISTED]:
         click.echo(clean(f"{path}: {problem}"), err=True)
     if len(report.problems) > _LISTED:
@@ -134,8 +160,9 @@ def _announce(both: Sandbox, export: Path | None) -> None:
     sys.stdout.flush()
     click.echo("\nA mirror belongs to one pair of accounts, so give this pair one of its own:\n", err=True)
     click.echo("export BRIDGE_DATABASE_URL=sqlite:///sandbox.db", err=True)
-    steps = ["db upgrade", "check", "setup", f"import {shlex.quote(str(export))}" if export else "", "plan", "sync"]
+    import_it = [f"import {shlex.quote(str(export))}"] if export else []
     click.echo("\nThen, one after the other:\n", err=True)
-    for step in filter(None, steps):
+    for step in ["db upgrade", "check", "setup", *import_it, "backfill", "plan", "sync"]:
         click.echo(f"contact-bridge {step}", err=True)
-    click.echo("\nCtrl-C ends it; nothing is kept.", err=True)
+    click.echo("\nFaults, edits by users, the clock: contact-bridge sandbox --help.", err=True)
+    click.echo("Ctrl-C ends it; nothing is kept.", err=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 from service.sandbox.clock import Clock, iso_micro, parse_iso
 from service.sandbox.exchange import Call, Handler, Refusal, Reply
 from service.sandbox.faults import Fault, Faults
 from service.sandbox.journal import Entry, Journal
+
+NOT_ASKED = ("platform", "action", "id", "struck")
+"""Fields of a Fault that an admin call does not set."""
 
 
 class Console(Protocol):
@@ -21,7 +25,7 @@ class Console(Protocol):
 
 
 def handler(platform: str, state: Console, shared: tuple[Clock, Journal, Faults]) -> Handler:
-    """Answers:
+    """Answers (400 for what is unknown or of the wrong type, before anything is changed):
 
     - `GET /_sandbox/health`
     - `GET|POST|DELETE /_sandbox/faults`: list; add one (JSON: the fields of Fault but `platform`, `action`); clear all
@@ -29,7 +33,7 @@ def handler(platform: str, state: Console, shared: tuple[Clock, Journal, Faults]
     - `GET /_sandbox/journal?since=&writes=true&platform=` → `{"mark", "counts", "entries"}`
     - `GET|PATCH /_sandbox/settings`
     - `GET|POST /_sandbox/clock` `{"advance": seconds}` or `{"set": ISO}` → `{"now"}`
-    - `POST /_sandbox/console` `{"method", "args", "kwargs"}`: one of the console methods; `at` as ISO text
+    - `GET|POST /_sandbox/console`: the console methods; call one, `{"method", "args", "kwargs"}`, `at` as ISO text
     """
     clock, journal, faults = shared
     actions: dict[str, Callable[[Call], Any]] = {
@@ -55,7 +59,8 @@ def handler(platform: str, state: Console, shared: tuple[Clock, Journal, Faults]
 
 def _faults(platform: str, faults: Faults, call: Call) -> Any:
     if call.method == "POST":
-        return _fault_shown(faults.add(Fault(platform=platform, **call.fields())))
+        allowed = {each.name for each in fields(Fault)} - set(NOT_ASKED)
+        return _fault_shown(faults.add(Fault(platform=platform, **_checked(Fault, allowed, call.fields()))))
     if call.method == "DELETE":
         faults.clear(platform, int(call.query["id"]) if "id" in call.query else None)
     return {"faults": [_fault_shown(each) for each in faults.listed() if each.platform == platform]}
@@ -81,13 +86,33 @@ def _entry_shown(entry: Entry) -> dict[str, Any]:
 
 def _settings(settings: Any, call: Call) -> Any:
     if call.method == "PATCH":
-        known = {each.name for each in fields(settings)}
-        changes = call.fields()
-        if unknown := changes.keys() - known:
-            raise KeyError(f"unknown settings {sorted(unknown)}; known: {sorted(known)}")
-        for name, value in changes.items():
+        known = [each.name for each in fields(settings)]
+        for name, value in _checked(type(settings), known, call.fields()).items():
             setattr(settings, name, value)
     return asdict(settings)
+
+
+def _checked(kind: type, allowed: Iterable[str], asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was asked, of the types that the dataclass names: a wrong one would show only when it is used."""
+    if unknown := asked.keys() - set(allowed):
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}; one of {', '.join(sorted(allowed))}")
+    hints = get_type_hints(kind)
+    for name, value in asked.items():
+        if not _fits(hints[name], value):
+            wanted = hints[name].__name__ if isinstance(hints[name], type) else str(hints[name]).replace("typing.", "")
+            raise ValueError(f"{name}: {value!r} is no {wanted}")
+    return asked
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    if hint is Any:
+        return True
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    kinds = get_args(hint) or (hint,)
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, kinds) or (isinstance(value, int) and float in kinds)
 
 
 def _clock(clock: Clock, call: Call) -> Any:
@@ -99,11 +124,18 @@ def _clock(clock: Clock, call: Call) -> Any:
 
 
 def _console(state: Console, call: Call) -> Any:
+    if call.method == "GET":
+        return {"methods": {name: _described(getattr(state, name)) for name in sorted(state.CONSOLE)}}
     asked = call.fields()
     if asked.get("method") not in state.CONSOLE:
-        raise KeyError(f"one of {sorted(state.CONSOLE)}")
+        raise ValueError(f"method: one of {', '.join(sorted(state.CONSOLE))}")
     kwargs: dict[str, Any] = dict(asked.get("kwargs", {}))
     at: str | datetime | None = kwargs.get("at")
     if isinstance(at, str):
         kwargs["at"] = parse_iso(at)
     return {"result": getattr(state, asked["method"])(*asked.get("args", []), **kwargs)}
+
+
+def _described(method: Callable[..., Any]) -> str:
+    signature = inspect.signature(method).replace(return_annotation=inspect.Signature.empty)
+    return f"{signature} {inspect.getdoc(method) or ''}"

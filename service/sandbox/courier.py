@@ -104,7 +104,8 @@ class Courier:
 
     @staticmethod
     def _attempt(client: httpx.Client, parcel: Parcel) -> bool:
-        with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL):
+        # ValueError: a host name that IDNA cannot encode.
+        with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, ValueError):
             response = client.post(parcel.url, content=parcel.body, headers=parcel.headers(), timeout=parcel.timeout)
             return response.is_success
         return False

@@ -25,7 +25,9 @@ class Call:
             return {}
         try:
             payload = json.loads(self.body)
-        except (ValueError, UnicodeDecodeError):
+            # Python also reads NaN, 1e400 and half characters, which no answer and no webhook could carry.
+            json.dumps(payload, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError):
             raise Refusal(400, "The body is not valid JSON.") from None
         if not isinstance(payload, dict):
             raise Refusal(400, "The body must be a JSON object.")

@@ -91,9 +91,13 @@ class Faults:
         self._ids = itertools.count(1)
 
     def add(self, fault: Fault) -> Fault:
-        """Switch a fault on. Raises ValueError for an unknown kind."""
+        """Switch a fault on. Raises ValueError for an unknown kind, no status of an answer, or nothing to call."""
         if fault.kind not in KINDS:
             raise ValueError(f"unknown fault {fault.kind!r}: one of {', '.join(KINDS)}")
+        if not 200 <= fault.status <= 599:
+            raise ValueError(f"status: {fault.status} is not from 200 to 599")
+        if fault.kind == "call" and fault.action is None:
+            raise ValueError("a fault of kind call needs an action")
         with self._lock:
             fault.id = next(self._ids)
             self._faults.append(fault)

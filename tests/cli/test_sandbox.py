@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli import main
+from service.sandbox.faults import KINDS, Fault
 
 VARIABLES = {
     "BRIDGE_ONVOARD__BASE_URL", "BRIDGE_ONVOARD__API_KEY", "BRIDGE_DIGITAL_ONBOARDING__BASE_URL",
@@ -114,7 +117,8 @@ def test_ones_own_export_with_its_bad_rows(start: Start, tmp_path: Path) -> None
     assert code == 0
     assert "export.csv: line 3: savings-goal" in err
     assert "export.csv: line 6: " in err
-    assert "contact-bridge import export.csv" in err
+    assert "contact-bridge import export.csv\ncontact-bridge backfill\n" in err
+    assert "contact-bridge sandbox --help" in err
 
 
 def test_the_export_of_the_demos_people_can_be_loaded(start: Start, tmp_path: Path) -> None:
@@ -142,8 +146,8 @@ def test_a_taken_port_is_a_failure() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [None, b"", b"\xff\xfe\x00not text", b"just,some\ncolumns,here\n", b"unique_id\n" + b"x" * 200_000],
-    ids=["missing", "empty", "not text", "another table", "endless"],
+    [None, b"", b"\xff\xfe\x00not text", b"just,some\ncolumns,here\n", b"unique_id;email\nCIF-1;a@example.com\n"],
+    ids=["missing", "empty", "not text", "another table", "semicolons"],
 )
 def test_an_unreadable_export_is_wrong_usage(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
@@ -158,3 +162,30 @@ def test_an_unreadable_export_is_wrong_usage(content: bytes | None, tmp_path: Pa
 def test_nobody_and_an_export_exclude_each_other(tmp_path: Path) -> None:
     (tmp_path / "e.csv").write_text("unique_id\na\n")
     assert CliRunner().invoke(main.cli, ["sandbox", "--empty", "--load", str(tmp_path / "e.csv")]).exit_code == 2
+
+
+def test_the_help_names_every_fault_and_admin_call() -> None:
+    help_text = CliRunner().invoke(main.cli, ["sandbox", "--help"]).stdout
+    for kind in set(KINDS) - {"call"}:
+        assert f"\n    {kind} " in help_text
+    for name in ("faults", "console", "clock", "settings", "journal"):
+        assert f"/_sandbox/{name} " in help_text
+    asked = {each.name for each in dataclasses.fields(Fault)} - {"platform", "kind", "action", "id", "struck"}
+    assert [each for each in sorted(asked) if f'"{each}"' not in help_text] == []
+
+
+def test_the_help_s_examples_work_as_they_stand(start: Start) -> None:
+    running = start()
+    help_text = CliRunner().invoke(main.cli, ["sandbox", "--help"]).stdout
+    examples = re.findall(r"curl \$(\w+)(/\S+)(?: -d \\\n\s+'(.*)'\n)?", help_text)
+    assert len(examples) == 4
+    known = running.get("/v2/contacts?email_sendable=true&page_size=1")["results"]
+    assert isinstance(known, list)
+    for variable, path, body in examples:
+        body = body.replace("jane@example.com", known[0]["email"])
+        with urllib.request.urlopen(running.variables[variable] + path, body.encode() or None, timeout=5) as answer:
+            assert answer.status == 200
+    with pytest.raises(urllib.error.HTTPError, match="429") as refused:
+        running.get("/v2/contacts")
+    assert refused.value.headers["Retry-After"] == "5"
+    refused.value.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import uuid
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -217,6 +219,29 @@ def test_webhooks_are_thin_and_signed_twice(sandbox: Sandbox, digital_onboarding
     signed = f"{parts['t']}.{body.decode()}".encode()
     for name, secret in (("s0", b"new"), ("s1", b"old")):
         assert parts[name] == hmac.new(secret, signed, hashlib.sha256).hexdigest().upper()
+
+
+def test_a_user_s_changes_fire_a_webhook_that_an_admin_call_has_set(
+    sandbox: Sandbox, digital_onboarding: httpx.Client
+) -> None:
+    def console(method: str, *args: Any, **kwargs: Any) -> httpx.Response:
+        return digital_onboarding.post("/_sandbox/console", json={"method": method, "args": args, "kwargs": kwargs})
+
+    sandbox.digital_onboarding.settings.webhook_retry_delay = 0.001
+    with receiving(Receiver([500])) as receiver:
+        for bad in (["ftp://example.com", "s"], [receiver.url, 7]):
+            assert console("configure_webhook", *bad).status_code == 400
+        assert console("configure_webhook", receiver.url, "new", "old").status_code == 200
+        made = console("add_contact", unique_id="1", email="a@example.com").json()["result"]
+        console("edit_contact", "1", city="Rome")
+        console("unsubscribe", "1")
+        console("complete_objective", "1", "estatements", at="2026-01-02T00:00:00Z")
+        assert sandbox.wait_for_webhooks()
+    types = Counter(each["type"] for each in receiver.events())
+    assert types == {"contact.created": 2, "contact.updated": 3}  # the first one, refused, came again
+    assert {each["contact_id"] for each in receiver.events()} == {made["id"]}
+    assert all(re.fullmatch("t=[0-9]+,s0=[0-9A-F]{64},s1=[0-9A-F]{64}", h["x-signature"]) for h, _ in receiver.got)
+    assert {headers["content-type"] for headers, _ in receiver.got} == {"application/octet-stream"}
 
 
 def test_what_a_user_does_in_the_admin_interface(sandbox: Sandbox, digital_onboarding: httpx.Client) -> None:

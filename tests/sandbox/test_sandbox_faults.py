@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import email.utils
 import time
 from typing import Any
@@ -152,6 +153,53 @@ def test_everything_can_be_switched_by_admin_calls(sandbox: Sandbox) -> None:
         assert shown["created_datetime"] == "2026-01-01T00:00:00.000000Z"
         assert admin.post("/_sandbox/console", json={"method": "install"}).status_code == 400
         assert admin.get("/_sandbox/nothing").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {},
+        {"kind": "explode"},
+        {"kind": "call"},
+        {"kind": "status", "status": 99},
+        {"kind": "status", "times": "3"},
+        {"kind": "status", "skip": True},
+        {"kind": "status", "method": None},
+        {"kind": "delay", "seconds": "long"},
+        {"kind": "rate_limit", "retry_after": 1, "retry_after_as": "minutes"},
+        {"kind": "status", "action": "x"},
+        {"kind": "status", "platform": "digital_onboarding"},
+        {"kind": "status", "colour": "red"},
+    ],
+)
+def test_an_admin_call_refuses_a_fault_that_could_not_strike(
+    sandbox: Sandbox, onvoard: httpx.Client, fault: dict[str, Any]
+) -> None:
+    assert onvoard.post("/_sandbox/faults", json=fault).status_code == 400
+    assert sandbox.faults() == []
+    assert onvoard.get(CONTACTS).status_code == 200
+
+
+def test_numbers_of_a_fault_may_be_whole_or_null(sandbox: Sandbox, onvoard: httpx.Client) -> None:
+    fault = {"kind": "delay", "seconds": 0, "probability": 1, "times": None, "retry_after": None}
+    assert onvoard.post("/_sandbox/faults", json=fault).status_code == 200
+    assert len(sandbox.faults()) == 1
+
+
+@pytest.mark.parametrize("change", [{"past_end": "nonsense"}, {"webhook_timeout": "long"}, {"created_status": "200"}])
+def test_an_admin_call_refuses_a_setting_of_the_wrong_type(sandbox: Sandbox, change: dict[str, Any]) -> None:
+    before = dataclasses.asdict(sandbox.onvoard.settings)
+    answer = httpx.patch(f"{sandbox.onvoard_url}/_sandbox/settings", json={"lists_write": "append", **change})
+    assert answer.status_code == 400
+    assert next(iter(change)) in answer.json()["detail"]
+    assert dataclasses.asdict(sandbox.onvoard.settings) == before
+
+
+def test_the_console_tells_what_it_can_do(sandbox: Sandbox) -> None:
+    for url, name in ((sandbox.onvoard_url, "edit_contact"), (sandbox.digital_onboarding_url, "configure_webhook")):
+        methods = httpx.get(f"{url}/_sandbox/console").json()["methods"]
+        assert methods[name].startswith("(")
+        assert all(" " in each for each in methods.values())
 
 
 def test_it_starts_at_once_and_on_given_ports() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -180,3 +181,26 @@ def test_unknown_paths_and_methods(onvoard: httpx.Client) -> None:
     assert onvoard.get("/v2/lists").status_code == 404
     assert onvoard.put("/v2/contacts", json={}).status_code == 405
     assert onvoard.post("/v2/contacts", content=b"{oops").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"email": "a@example.com", "properties": {"dob": 99999999999999}}',
+        b'{"email": "a@example.com", "properties": {"dob": -99999999999999}}',
+        b'{"email": "a@example.com", "properties": {"dob": 1e400}}',
+        b'{"email": "a@example.com", "properties": {"age": NaN}}',
+        b'{"email": "a@example.com", "name": "\\ud800"}',
+    ],
+)
+def test_what_no_answer_could_show_is_refused(onvoard: httpx.Client, body: bytes) -> None:
+    assert onvoard.post("/v2/contacts", content=body).status_code == 400
+    assert onvoard.get("/v2/contacts").json()["results"] == []
+
+
+@pytest.mark.parametrize(("today", "age", "days"), [("06-29", 24, 1), ("06-30", 25, 0), ("07-01", 25, 364)])
+def test_birthdays(sandbox: Sandbox, onvoard: httpx.Client, today: str, age: int, days: int) -> None:
+    sandbox.clock.set(datetime.fromisoformat(f"2025-{today}T12:00:00+00:00"))
+    born = int(datetime(2000, 6, 30, tzinfo=UTC).timestamp())
+    shown = create(onvoard, email="a@example.com", properties={"dob": born})["properties"]
+    assert (shown["age"], shown["days_until_next_birthday"]) == (age, days)

@@ -66,7 +66,8 @@ def test_predefined_property_types_are_listed_and_stay(onvoard: httpx.Client) ->
     found = {each["key"]: each for each in onvoard.get("/v2/contact-property-types", params=query).json()["results"]}
     assert {"first_name", "country", "timezone", "dob", "is_from_eu"} <= found.keys()
     assert found["country"]["field_type"] == "COUNTRY"
-    assert onvoard.delete(f"/v2/contact-property-types/{found['city']['id']}").status_code == 400
+    path = f"/v2/contact-property-types/{found['city']['id']}"
+    assert onvoard.delete(path).status_code == onvoard.patch(path, json={"label": "Town"}).status_code == 400
     assert onvoard.get("/v2/contact-property-types", params={"keyword": "postal"}).json()["results"][0]["key"]
 
 
@@ -235,3 +236,17 @@ def test_records_only_for_custom_objects(onvoard: httpx.Client, charge: dict[str
     assert found(prop_key="shop", prop_value="B") == found(resource_accessor="custom.charge") == 0
     assert onvoard.get("/v2/resource-records", params={"prop_key": "shop"}).status_code == 400
     assert onvoard.delete(path).json() == {} and onvoard.get(path).status_code == 404
+
+
+def test_records_are_found_by_numbers_and_flags(onvoard: httpx.Client) -> None:
+    wish = post(onvoard, "resources", key="wish", name="Wish", kind="OBJECT", icon_type="NATIVE", icon_class="add")
+    for key, value_type in (("price", "NUMBER"), ("sold", "BOOLEAN"), ("note", "STRING")):
+        post(onvoard, "resource-property-types", resource=wish["id"], key=key, label=key, value_type=value_type)
+    post(onvoard, "resource-records", resource=wish["id"], context_id="1", data={"price": 79, "sold": False})
+
+    def found(key: str, value: str) -> int:
+        query = {"prop_key": key, "prop_value": value}
+        return len(onvoard.get("/v2/resource-records", params=query).json()["results"])
+
+    assert found("price", "79") == found("price", "79.0") == found("sold", "false") == 1
+    assert found("price", "7") == found("sold", "true") == found("note", "None") == 0

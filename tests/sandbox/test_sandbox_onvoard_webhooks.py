@@ -13,6 +13,32 @@ from service.sandbox import Sandbox
 from tests.sandbox.receiver import Receiver, receiving
 
 EVENTS = ["contact.created", "contact.saved", "review.created"]
+CONTACT = """
+    accepts_marketing_emails created_datetime email email_double_opted_in email_double_optin_status
+    email_hard_bounced email_marked_as_spam email_sendable email_soft_bounced_count email_unsubscribed first_name id
+    last_name name phone suppressed suppressed_datetime tags
+"""
+REVIEW = "assets content created_datetime entity id product_id rating reply_datetime reply_html reviewer status title"
+SUBSCRIBED = """
+    activity_datetime activity_id contact_email contact_id inventory_item_keys notification_generated
+    product_external_id product_title variant_ids
+"""
+NOTIFICATION = """
+    activity_datetime activity_id contact_email contact_id email_recipient_id inventory_item_key product_external_id
+    product_full_title product_image_url product_title product_url subscribed_activity_id subscribed_datetime
+    variant_id variant_title
+"""
+RESPONSE = "created_datetime data id modified_datetime prompt_id prompt_name"
+# Event type -> the key under `data`, and its keys (API document: Webhook Payloads).
+PAYLOADS = {
+    "contact.created": ("contact", CONTACT),
+    "contact.saved": ("contact", CONTACT),
+    "review.created": ("review", REVIEW),
+    "back_in_stock_subscriber.saved": ("back_in_stock_subscribed", SUBSCRIBED),
+    "back_in_stock_notification.created": ("back_in_stock_notification", NOTIFICATION),
+    "prompt_response.created": ("prompt_response", RESPONSE),
+    "prompt_response.saved": ("prompt_response", RESPONSE),
+}
 
 
 def register(client: httpx.Client, url: str, **fields: Any) -> dict[str, Any]:
@@ -113,6 +139,56 @@ def test_a_failed_delivery_is_repeated_with_the_same_event(sandbox: Sandbox, onv
         assert sandbox.wait_for_webhooks()
     assert len(receiver.got) == 3 and len({each["id"] for each in receiver.events()}) == 1
     assert onvoard.get(f"/v2/webhooks/{hook['id']}").json()["active"] is True
+
+
+def test_each_event_has_the_documented_payload(sandbox: Sandbox, onvoard: httpx.Client) -> None:
+    def console(method: str, *args: Any, **kwargs: Any) -> Any:
+        answer = onvoard.post("/_sandbox/console", json={"method": method, "args": args, "kwargs": kwargs})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["result"]
+
+    with receiving(Receiver()) as receiver:
+        register(onvoard, receiver.url, event_types=list(PAYLOADS))
+        console("add_product", "63", "Wallet")
+        console("add_review", "a@example.com", 5, "Good", product_external_id="63")
+        console("subscribe_back_in_stock", "a@example.com", "63", "v1")
+        console("subscribe_back_in_stock", "A@example.com", "63", "v2", "v1")
+        console("notify_back_in_stock", "a@example.com", "63", "v2", "Navy / XS")
+        first = console("respond_to_prompt", {"name": "Ann"})
+        console("respond_to_prompt", {"email": "a@example.com"}, response_id=first["id"])
+        assert sandbox.wait_for_webhooks()
+    events = receiver.events()
+    assert {each["type"] for each in events} == PAYLOADS.keys()
+    for event in events:
+        name, keys = PAYLOADS[event["type"]]
+        assert set(event) == {"id", "type", "created_datetime", "data"}
+        assert set(event["data"]) == {name}
+        assert set(event["data"][name]) == set(keys.split())
+    _, again, notification, response, _, last = (next(iter(each["data"].values())) for each in events[-6:])
+    assert [each["type"] for each in events[-3:]] == [
+        "prompt_response.created",
+        "prompt_response.saved",
+        "prompt_response.saved",
+    ]
+    assert (again["variant_ids"], again["inventory_item_keys"]) == (["v1", "v2"], ["63:v1", "63:v2"])
+    assert notification["subscribed_activity_id"] == again["activity_id"] != notification["activity_id"]
+    assert notification["product_full_title"] == "Wallet [Navy / XS]"
+    assert (response["data"], last["data"]) == ({"name": "Ann"}, {"name": "Ann", "email": "a@example.com"})
+    assert response["created_datetime"].endswith("Z")
+    sandbox.onvoard.suppress("a@example.com")
+    refused = {"method": "subscribe_back_in_stock", "args": ["a@example.com", "63", "v3"]}
+    assert onvoard.post("/_sandbox/console", json=refused).status_code == 400
+
+
+def test_an_address_that_cannot_be_called_fails_alone(sandbox: Sandbox, onvoard: httpx.Client) -> None:
+    sandbox.onvoard.settings.webhook_retry_delay = 0.001
+    with receiving(Receiver()) as receiver:
+        hopeless = register(onvoard, "http://a..b/", event_types=["contact.created"])
+        register(onvoard, receiver.url, event_types=["contact.created"])
+        sandbox.onvoard.add_contact("a@example.com")
+        assert sandbox.wait_for_webhooks()
+    assert len(receiver.got) == 1
+    assert onvoard.get(f"/v2/webhooks/{hopeless['id']}").json()["active"] is False
 
 
 def test_events_that_nothing_here_causes_can_be_fired(sandbox: Sandbox, onvoard: httpx.Client) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from service.sandbox import Sandbox, World, build_world, export_csv
 
+_NOBODY = "neither unique_id nor email"
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
 
@@ -103,6 +104,36 @@ def test_a_bad_row_of_an_export_is_named_by_its_first_line() -> None:
     assert state.contact("1")["address"] == "two\nlines" and state.contact("6")["meta_public"] == {"a": 1}
     assert state.completions_of("1").keys() == {"branch-visit"}
     assert state.contact("1")["inserted_at"].startswith("2026-01-01")
+
+
+def test_what_an_export_does_not_say_clearly_is_no_guess() -> None:
+    text = (
+        "id,unique_id,email, unsubscribe_email ,estatements,branch-visit\n"
+        "a,1,a@example.com,perhaps,,\n"
+        "\n"
+        "b,2,b@example.com, TRUE ,no,done\n"
+        'c,3,"c@example.com,,,\n'
+        "d,4,d\udcff@example.com,,,\n"
+        "e,,,,,\n"
+        "b,2,b@example.com,,2026-01-02,\n"
+        "b,5,,,,\n"
+        "f,2,,,,\n"
+    )
+    sandbox = Sandbox()
+    report = sandbox.load_export(text)
+    assert [each.split(": ")[0] for each in report.problems] == [f"line {n}" for n in (2, 5, 6, 7, 9, 10)]
+    assert [each.split(": ")[1] for each in report.problems[:4]] == ["unsubscribe_email", "not CSV", "email", _NOBODY]
+    shown = sandbox.digital_onboarding.contact_list()
+    assert [(each["id"], each["unique_id"], each["unsubscribe_email"]) for each in shown] == [("b", "2", True)]
+    assert sandbox.digital_onboarding.completions_of("2").keys() == {"branch-visit", "estatements"}
+
+
+@pytest.mark.parametrize("header", ["", "name,city", "unique_id;email", "unique_id,unique_id", "email,caf\udce9"])
+def test_another_table_is_no_export(header: str) -> None:
+    sandbox = Sandbox()
+    with pytest.raises(ValueError, match="line 1"):
+        sandbox.load_export(f"{header}\n1,a@example.com\n")
+    assert sandbox.digital_onboarding.contact_list() == []
 
 
 def test_edits_can_be_dated() -> None:

@@ -146,7 +146,9 @@ class DigitalOnboarding(Store):
 
     @locked
     def configure_webhook(self, url: str | None, *secrets: str) -> None:
-        """Set (or with None remove) the webhook; secrets current first."""
+        """Set (or with None remove) the webhook; secrets current first. ValueError for what is no address or secret."""
+        if url and not (url.startswith(("http://", "https://")) and all(isinstance(each, str) for each in secrets)):
+            raise ValueError("an address with http:// or https://, then the secrets as text")
         self.hook = Hook(url, secrets) if url else None
 
     @locked

@@ -62,9 +62,9 @@ def upsert(store: Store, sent: dict[str, Any]) -> tuple[Contact, bool]:
     return contact, is_new
 
 
-def insert(store: Store, unique_id: str, now: datetime) -> Contact:
-    """An empty new contact."""
-    contact = Contact(store.new_id(), unique_id, now, now)
+def insert(store: Store, unique_id: str, now: datetime, contact_id: str | None = None) -> Contact:
+    """An empty new contact, with the id that an export names for it or a new one."""
+    contact = Contact(contact_id or store.new_id(), unique_id, now, now)
     store.contacts[contact.id] = contact
     store.id_by_unique_id[unique_id] = contact.id
     return contact

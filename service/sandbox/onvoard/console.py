@@ -7,7 +7,7 @@ from typing import Any
 
 from service.sandbox.clock import Clock
 from service.sandbox.locking import locked
-from service.sandbox.onvoard import activities, contact_shape, contacts, events, predefined, reviews
+from service.sandbox.onvoard import activities, contact_shape, contacts, events, predefined, reviews, shop_events
 from service.sandbox.onvoard.settings import OnVoardSettings
 from service.sandbox.onvoard.store import Contact, Product, Store
 
@@ -26,7 +26,8 @@ TOP_LEVEL = {
 # What may be called by `POST /_sandbox/console`.
 _CONSOLE = """
     activity_list add_activity add_contact add_list add_product add_review contact contact_list delete_contact
-    edit_contact fire_event hard_bounce mark_as_spam resubscribe review_list suppress unsubscribe unsuppress
+    edit_contact fire_event hard_bounce mark_as_spam notify_back_in_stock respond_to_prompt resubscribe review_list
+    subscribe_back_in_stock suppress unsubscribe unsuppress
 """
 
 
@@ -160,8 +161,35 @@ class OnVoard(Store):
         return reviews.render(self, reviews.create(self, given))
 
     @locked
+    def subscribe_back_in_stock(self, email: str, product_external_id: str, *variant_ids: str) -> dict[str, Any]:
+        """A visitor asks to hear when variants of a product are back; the `back_in_stock_subscribed`."""
+        product = self._product(product_external_id)
+        return shop_events.subscribe(self, contacts.find_or_add(self, email), product, variant_ids)
+
+    @locked
+    def notify_back_in_stock(
+        self, email: str, product_external_id: str, variant_id: str, variant_title: str = "Default"
+    ) -> dict[str, Any]:
+        """A variant is back; the `back_in_stock_notification`. KeyError where this visitor has not subscribed."""
+        product = self._product(product_external_id)
+        return shop_events.notify(self, contacts.find_or_add(self, email), product, variant_id, variant_title)
+
+    def _product(self, external_id: str) -> Product:
+        found = next((each for each in self.products.values() if each.external_id == external_id), None)
+        if found is None:
+            raise KeyError(external_id)
+        return found
+
+    @locked
+    def respond_to_prompt(
+        self, data: dict[str, Any], *, prompt_name: str = "Lead Capture", response_id: str | None = None
+    ) -> dict[str, Any]:
+        """A visitor fills in a prompt's form, or with `response_id` a further page; the `prompt_response`."""
+        return shop_events.respond(self, prompt_name, data, response_id)
+
+    @locked
     def fire_event(self, event_type: str, data: dict[str, Any]) -> None:
-        """Send any webhook event, also one that nothing here causes: back in stock, prompt responses, novelties.
+        """Send any webhook event as it is: one that the document does not know, or one of a wrong shape.
 
         Goes to the active webhooks that subscribed to its type.
         """

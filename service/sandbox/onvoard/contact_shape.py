@@ -43,7 +43,7 @@ def properties(store: Store, contact: Contact) -> dict[str, Any]:
 def _ages(born: datetime, now: datetime) -> dict[str, float]:
     had_birthday = (now.month, now.day) >= (born.month, born.day)
     year = now.year + (1 if had_birthday and (now.month, now.day) != (born.month, born.day) else 0)
-    birthday = datetime(year, born.month, min(born.day, 28), tzinfo=UTC)
+    birthday = datetime(year, born.month, min(born.day, 28) if born.month == 2 else born.day, tzinfo=UTC)
     days = max(0, (birthday.date() - now.date()).days)
     return {"age": float(now.year - born.year - (0 if had_birthday else 1)), "days_until_next_birthday": float(days)}
 

@@ -88,8 +88,8 @@ def _create_for_resource(store: Store) -> Handler:
 
 
 def _may_change_contact_type(store: Store, each: PropertyType, deleting: bool) -> None:
-    if deleting and each.definition_type != "CUSTOM":
-        raise Refusal(400, "Only custom property types can be deleted.")
+    if each.definition_type != "CUSTOM":
+        raise Refusal(400, f"Only custom property types can be {'deleted' if deleting else 'patched'}.")
 
 
 def _may_change_resource_type(store: Store, each: PropertyType, deleting: bool) -> None:

@@ -83,8 +83,15 @@ def routes(store: Store) -> list[Route]:
     ]
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    """How `prop_value` may spell a value: 79.0 also as `79`, flags as in JSON, nothing for an unset one."""
+    if isinstance(value, float) and value.is_integer():
+        return str(value), str(int(value))
+    return () if value is None else (str(value).lower() if isinstance(value, bool) else str(value),)
+
+
 def _every(store: Store, call: Call) -> Reply:
-    """List all Resource Records; `prop_key` and `prop_value` only together, compared as text."""
+    """List all Resource Records; `prop_key` and `prop_value` only together."""
     query = call.query
     if ("prop_key" in query) != ("prop_value" in query):
         raise Refusal(400, "prop_key and prop_value must be used together.")
@@ -98,7 +105,7 @@ def _every(store: Store, call: Call) -> Reply:
                 query, id=each.id, resource_id=each.resource_id, resource_accessor=accessor, context_id=each.context_id
             )
             and listing.contains(query, each.context_id, *map(str, each.data.values()))
-            and ("prop_key" not in query or str(each.data.get(query["prop_key"])) == query["prop_value"])
+            and ("prop_key" not in query or query["prop_value"] in _texts(each.data.get(query["prop_key"])))
         )
 
     found = sorted(filter(fits, store.resource_records.values()), key=lambda r: (r.created, r.seq), reverse=True)

@@ -185,6 +185,9 @@ class Store:
         self.reviewers: dict[str, str] = {}
         self.webhooks: dict[str, Webhook] = {}
         self.optin_mails: list[str] = []
+        self.back_in_stock: dict[tuple[str, str], dict[str, Any]] = {}
+        self.prompts: dict[str, str] = {}
+        self.prompt_responses: dict[str, dict[str, Any]] = {}
         self._dice = random.Random(20)
         self._numbers = itertools.count(1)
 

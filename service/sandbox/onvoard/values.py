@@ -33,6 +33,8 @@ FIELD_TYPES = {
     "MULTIPLE_LINE_ITEMS": "OBJECT_ARRAY",
 }
 KEY = re.compile(r"[a-z0-9_]+")
+# Of the years 1 and 9999: `age` is reckoned from a DATETIME.
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -61,7 +63,7 @@ def _typed(key: str, value: Any, value_type: str) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if value_type == "NUMBER" and is_number:
         return float(value)
-    if value_type == "DATETIME" and is_number:
+    if value_type == "DATETIME" and is_number and FIRST_SECOND <= value <= LAST_SECOND:
         return int(value)
     fits = {
         "STRING": isinstance(value, str),
