@@ -24,6 +24,7 @@ from service.errors import (
     SettingsError,
     Unreachable,
 )
+from service.mapping_file import misfits
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
 from service.platforms.transport import Limits
@@ -172,7 +173,7 @@ async def check_onvoard(settings: Settings, mapping: FieldMap | None) -> list[Ch
         lines = _connection("onvoard", ov.base_url, answer, "check BRIDGE_ONVOARD__API_KEY")
         if isinstance(answer, PlatformError):
             return [*lines, *(Check(name, None, _BLOCKED) for name in _LATER["onvoard"])]
-        return [*lines, await _schema(client, mapping), await _webhook(client, settings)]
+        return [*lines, await _schema(client, settings, mapping), await _webhook(client, settings)]
 
 
 async def check_digital_onboarding(settings: Settings) -> list[Check]:
@@ -245,7 +246,7 @@ def _credentials(platform: str, error: PlatformError | None, rights: str, addres
     return Check(name, False, str(error), error.hint or f"{address}; if it is right, try again later")
 
 
-async def _schema(client: OnVoard, mapping: FieldMap | None) -> Check:
+async def _schema(client: OnVoard, settings: Settings, mapping: FieldMap | None) -> Check:
     name = "onvoard schema"
     known = await _asked(lambda: setup.known_of(client, *(what for what in What if what is not What.WEBHOOK)))
     if isinstance(known, PlatformError):
@@ -253,16 +254,17 @@ async def _schema(client: OnVoard, mapping: FieldMap | None) -> Check:
     parts = setup.judge(setup.schema(), known)
     if wrong := [part for part in parts if part.state is State.WRONG]:
         told = "; ".join(f"{part.what} {part.name} {part.detail}" for part in wrong)
-        return Check(name, False, told, f"remove it on OnVoard (its support can), then {SETUP}")
+        return Check(name, False, told, setup.REMEDY)
     if missing := [part for part in parts if part.state is State.MISSING]:
         told = f"{len(missing)} of {len(parts)} parts are missing, the first: {missing[0].what} {missing[0].name}"
         return Check(name, False, told, SETUP)
-    # Custom ones only: which of the predefined properties an account lists is not documented.
-    mapped = [rule.onvoard.removeprefix("properties.") for rule in (mapping.rules if mapping else ())]
-    if absent := [key for key in mapped if key.startswith("custom_") and (What.CONTACT_PROPERTY, key) not in known]:
-        told = f"the mapping names {', '.join(absent)}, which OnVoard does not have"
-        return Check(name, False, told, "create it on OnVoard, or mend the mapping")
-    return Check(name, True, f"all {len(parts)} parts are there")
+    types = {key: each for (what, key), each in known.items() if what is What.CONTACT_PROPERTY}
+    path = app.mapping_path(settings)
+    if mapping and (unfit := misfits(path, types)):
+        return Check(name, False, "; ".join(unfit), f"mend {path}, or the contact properties on OnVoard")
+    changed = sum(bool(part.detail) for part in parts)
+    others = f", {changed} with texts changed on OnVoard" if changed else ""
+    return Check(name, True, f"all {len(parts)} parts are there{others}")
 
 
 async def _webhook(client: OnVoard, settings: Settings) -> Check:
@@ -273,10 +275,13 @@ async def _webhook(client: OnVoard, settings: Settings) -> Check:
     known = await _asked(lambda: setup.known_of(client, What.WEBHOOK))
     if isinstance(known, PlatformError):
         return Check(name, False, str(known), known.hint or "check the rights of BRIDGE_ONVOARD__API_KEY")
-    [part] = setup.judge(setup.webhook(settings), known)
-    if part.state is State.THERE:
-        return Check(name, True, f"{part.name} is switched on")
-    return Check(name, False, f"{part.name}: {part.detail or part.state}", SETUP)
+    needs = setup.webhook(settings)
+    [part] = setup.judge(needs, known)
+    if part.state is not State.THERE:
+        return Check(name, False, f"{part.name}: {part.detail if part.state is State.STALE else part.state}", SETUP)
+    advice = ["set BRIDGE_WEB__PUBLIC_URL to an https address"] if setup.is_exposed(part.name) else []
+    advice += [f"{other.name} is {other.detail}" for other in setup.elsewhere(needs, known)]
+    return Check(name, True, f"{part.name} is switched on; {part.detail}", "; ".join(advice))
 
 
 def _readable(name: str, answer: Any) -> Check:

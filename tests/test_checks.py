@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,40 @@ def test_the_webhook(ready: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     [hook] = ready.onvoard.webhooks.values()
     hook.active = False
     assert "switched off" in check(1)["onvoard webhook"]["detail"]
+    hook.active, hook.event_types = True, hook.event_types[1:]
+    assert "without contact.created" in check(1)["onvoard webhook"]["detail"]
+    invoke("setup")
+    ready.onvoard.webhooks["wh_2"] = replace(hook, id="wh_2")
+    assert "1 more at this address" in check(1)["onvoard webhook"]["detail"]
+    invoke("setup")
+    assert "setup --renew-secret" in check(0)["onvoard webhook"]["detail"]
+
+
+def test_a_webhook_over_plain_http_and_one_at_a_former_address_are_noted(
+    ready: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRIDGE_ONVOARD__WEBHOOK_SECRET", "hook-secret")
+    former = "http://127.0.0.1:8080/webhooks/onvoard is not at BRIDGE_WEB__PUBLIC_URL"
+    for address, advice in (
+        ("http://127.0.0.1:8080", ""),
+        ("http://bridge.example.com", f"set BRIDGE_WEB__PUBLIC_URL to an https address; {former}"),
+    ):
+        monkeypatch.setenv("BRIDGE_WEB__PUBLIC_URL", address)
+        invoke("setup")
+        assert check(0)["onvoard webhook"]["next"].partition(": remove it on OnVoard")[0] == advice
+
+
+def test_texts_that_somebody_changed_are_counted_and_no_failure(ready: Sandbox) -> None:
+    for each in ready.onvoard.activity_types.values():
+        each.descriptor_template += ", as we like it"
+    assert "4 with texts changed on OnVoard" in check(0)["onvoard schema"]["detail"]
+
+
+def test_what_somebody_has_deleted_is_missing(ready: Sandbox) -> None:
+    ready.onvoard.activity_types.clear()
+    lines = check(1)
+    assert failed(lines) == ["onvoard schema"]
+    assert "4 of 23 parts are missing, the first: activity type custom." in lines["onvoard schema"]["detail"]
 
 
 @contextmanager

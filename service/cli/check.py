@@ -47,35 +47,44 @@ def _show(found: list[Check]) -> None:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what is there and what would be created.")
+@click.option("--dry-run", is_flag=True, help="Only say what is there and what would be done.")
+@click.option("--relabel", is_flag=True, help="Also give names, labels and descriptors back that were changed there.")
+@click.option("--renew-secret", is_flag=True, help="Also give the webhook the secret again: it cannot be looked at.")
 @pass_context
-def setup(ctx: Context, dry_run: bool) -> int:
-    """Create on OnVoard what the bridge needs there: property types, resources, activity types, a webhook.
+def setup(ctx: Context, /, dry_run: bool, **options: bool) -> int:
+    """Create and repair on OnVoard what the bridge needs there: property types, resources, activity types, a webhook.
 
-    What exists is left alone, so it may run again at any time. Webhooks need web.public_url and
+    What is as it should be is left alone, so it may run again at any time. Webhooks need web.public_url and
     onvoard.webhook_secret.
     """
     ctx.settings.require_platforms()
     database = ctx.unchecked_database()
-    parts, mirror = ctx.run(_set_up(ctx.settings, database, dry_run))
-    from service.setup import State
+    parts, mirror = ctx.run(_set_up(ctx.settings, database, dry_run, options))
+    from service.setup import REMEDY, State
 
     output.write_table(
         ["on OnVoard", "name", "state", "detail"], [[part.what, part.name, part.state, part.detail] for part in parts]
     )
     _sum_up(parts, mirror)
-    return 1 if any(part.state is State.WRONG for part in parts) else 0
+    states = {part.state for part in parts}
+    if State.WRONG in states:
+        output.write_line(f"Next: {REMEDY}")
+    if State.REFUSED in states:
+        output.write_line("Next: mend what was refused (403: the rights of BRIDGE_ONVOARD__API_KEY), then run it again")
+    return 1 if states & {State.WRONG, State.REFUSED} else 0
 
 
-async def _set_up(settings: Settings, database: Database, dry_run: bool) -> tuple[list[Part], str]:
+async def _set_up(
+    settings: Settings, database: Database, dry_run: bool, options: dict[str, bool]
+) -> tuple[list[Part], str]:
     """-> (what was found and done, what became of the mirror)"""
     from service import app, setup
 
     async with app.open_bridge(settings, database) as bridge:
         if dry_run:
-            return await setup.survey(bridge.onvoard, settings), ""
+            return await setup.survey(bridge.onvoard, settings, **options), ""
         why_not = _no_mirror(settings, database)
-        parts = await setup.complete(bridge.onvoard, settings)
+        parts = await setup.complete(bridge.onvoard, settings, **options)
         if not why_not:
             await setup.refresh_mirror(bridge)
         return parts, f"The mirror was left alone: {why_not}" if why_not else "The mirror knows of it."

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from service import errors, settings, setup
+from service.decide.happenings import CONTACT_ADDED
 from service.platforms.onvoard.client import OnVoard
 from service.platforms.onvoard.enums import (
     PropertyValueType,
@@ -122,6 +123,13 @@ async def test_trap_26_no_reserved_key_is_sent_in_record_data_of_any_happening(w
         assert set(told["record_data"]) >= RESERVED or told["contact"]["id"]
 
 
+@pytest.mark.parametrize("key", sorted(RESERVED))
+async def test_trap_26_the_client_takes_no_reserved_key(sandbox: Sandbox, ov: OnVoard, key: str) -> None:
+    with pytest.raises(errors.RuleBroken, match=key):
+        await ov.contact_activities.create(type="custom.visit", contact_id="ct_1", record_data={"note": "n", key: "x"})
+    assert sandbox.journal.entries() == []
+
+
 async def test_trap_27_an_unclear_outcome_is_not_answered_by_a_second_post(sandbox: Sandbox, ov: OnVoard) -> None:
     accessor = await _custom_type(ov)
     contact = await ov.contacts.create(email="ann@example.com")
@@ -160,6 +168,19 @@ async def test_trap_28_what_setup_cannot_repair_it_leaves_and_never_deletes(sand
     assert not hasattr(ov.resources, "delete")
 
 
+async def test_trap_28_a_type_is_mended_in_place_and_keeps_its_activities(sandbox: Sandbox, ov: OnVoard) -> None:
+    given = settings.load({}, environ={})
+    await setup.complete(ov, given)
+    contact = await ov.contacts.create(email="ann@example.com")
+    await ov.contact_activities.create(type=CONTACT_ADDED, contact_id=contact.id, timestamp=THEN)
+    for each in sandbox.onvoard.activity_types.values():
+        each.descriptor_template = "as we like it"
+    await setup.complete(ov, given, relabel=True)
+    assert not [entry for entry in sandbox.journal.writes() if entry.method == "DELETE"]
+    assert len(sandbox.onvoard.activity_list(type=CONTACT_ADDED)) == 1
+    assert "{{ unique_id }}" in str(sandbox.onvoard.activity_types)
+
+
 async def test_trap_28_records_are_made_only_of_custom_objects(sandbox: Sandbox, ov: OnVoard) -> None:
     await _custom_type(ov)
     listed = (await ov.resources.list()).items
@@ -191,6 +212,18 @@ async def test_trap_29_names_differ_between_writing_and_reading(sandbox: Sandbox
     assert (await ov.resource_property_types.list(resource_id=resource.id)).items[-1].resource_id == resource.id
 
 
+async def test_trap_29_each_kind_of_icon_needs_its_own_argument(sandbox: Sandbox, ov: OnVoard) -> None:
+    wanted: Any = {"key": "branch", "name": "Branch", "kind": ResourceKind.OBJECT}
+    wrong: Any
+    for icon_type, wrong in (
+        (ResourceIconType.NATIVE, {}), (ResourceIconType.NATIVE, {"icon_url": "https://example.com/icon.png"}),
+        (ResourceIconType.UPLOADED, {}), (ResourceIconType.UPLOADED, {"icon_class": "home"}),
+    ):  # fmt: skip
+        with pytest.raises(errors.RuleBroken):
+            await ov.resources.create(**wanted, icon_type=icon_type, **wrong)
+    assert sandbox.journal.entries() == []
+
+
 @pytest.mark.parametrize("key", ["created_datetime", "created_timestamp"])
 async def test_trap_30_reviews_are_mirrored_however_their_media_tell_the_time(world: World, key: Any) -> None:
     world.ov.settings.asset_time_key = key
@@ -210,9 +243,24 @@ async def test_trap_30_a_review_has_text_for_times_and_only_its_status_changes(s
     assert sandbox.journal.writes()[0].body["created_datetime"] == "2025-03-01T12:30:15.700000Z"
     assert review.created_at == THEN
     assert (await ov.reviews.patch(review.id, status=ReviewStatus.PUBLISHED)).status == "PUBLISHED"
-    with pytest.raises(TypeError):
-        await ov.reviews.patch(review.id, rating=1)  # type: ignore[call-arg]
+    with pytest.raises(errors.RuleBroken):
+        await ov.reviews.patch(review.id, status=ReviewStatus.PENDING, rating=1)  # type: ignore[arg-type]
     assert sandbox.journal.writes()[-1].body == {"status": "PUBLISHED"}
+
+
+async def test_trap_30_ratings_go_from_1_to_5_and_a_product_is_named(sandbox: Sandbox, ov: OnVoard) -> None:
+    review: Any = {
+        "content": "fine", "status": ReviewStatus.PENDING, "reviewer_email": "ann@example.com",
+        "reviewer_display_name": "Ann",
+    }  # fmt: skip
+    for wrong in (0, 0.5, 5.5, 6, -1):
+        with pytest.raises(errors.RuleBroken):
+            await ov.reviews.create(**review, rating=wrong, entity=ReviewEntity.SITE)
+    with pytest.raises(errors.RuleBroken):
+        await ov.reviews.create(**review, rating=5, entity=ReviewEntity.PRODUCT)
+    assert sandbox.journal.entries() == []
+    for rating in (1, 5):
+        assert (await ov.reviews.create(**review, rating=rating, entity=ReviewEntity.SITE)).rating == rating
 
 
 async def test_trap_31_the_paths_of_the_operations_and_not_those_of_the_tutorial(sandbox: Sandbox, ov: OnVoard) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pytest
 
 from service import errors
+from service.load import drain
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.wire import FLAG_FIELDS, TEXT_FIELDS
 from service.sandbox import Sandbox
@@ -67,6 +68,26 @@ async def test_trap_45_one_token_serves_all_workers_and_the_next_invocation(sand
         with pytest.raises(errors.Denied):
             await second.list_templates()
     assert len(sandbox.journal.tokens()) == 2
+
+
+async def test_trap_45_a_token_lives_as_long_as_it_was_told_and_is_replaced_once(
+    sandbox: Sandbox, do: DigitalOnboarding
+) -> None:
+    sandbox.digital_onboarding.settings.expires_in = 90_000
+    await do.list_templates()
+    sandbox.clock.advance(80_000)
+    await do.list_templates()
+    assert len(sandbox.journal.tokens()) == 1
+    sandbox.clock.advance(20_000)
+    mark = sandbox.journal.mark()
+    await do.list_templates()
+    assert len(sandbox.journal.tokens()) == 2
+    assert [entry.status for entry in sandbox.journal.entries(mark)] == [200, 200], "before it is refused"
+    sandbox.fail(SIDE, "status", path="/v1/templates", status=401, body={"error": "invalid_token"}, times=None)
+    mark = sandbox.journal.mark()
+    with pytest.raises(errors.Denied):
+        await do.list_templates()
+    assert [entry.is_token for entry in sandbox.journal.entries(mark)] == [False, True, False]
 
 
 async def test_trap_46_an_unknown_id_is_never_asked_about(world: World) -> None:
@@ -156,6 +177,23 @@ async def test_trap_51_a_journey_is_never_echoed_and_so_never_started_again(worl
     assert not [member for member in _sent(world) if any(key.startswith("journey") for key in member)]
 
 
+async def test_trap_51_an_upsert_names_the_template_nested_and_is_not_repeated(
+    sandbox: Sandbox, do: DigitalOnboarding
+) -> None:
+    template = sandbox.digital_onboarding.add_template("Welcome")
+    spellings: list[dict[str, Any]] = [{"journey": {"template_id": template}}, {"journey.template_id": template}]
+    for number, journey in enumerate(spellings):
+        contact = {"unique_id": f"crm-{number}", **journey}
+        for asked in (do.upsert_contact(contact), do.upsert_contacts([contact])):
+            mark = sandbox.journal.mark()
+            sandbox.fail(SIDE, "reset_after", method="POST", path="/v1/contacts")
+            with pytest.raises(errors.PlatformError) as caught:
+                await asked
+            assert caught.value.verdict is errors.Verdict.LOOK
+            (write,) = sandbox.journal.writes(mark)
+            assert members(write) == [{"unique_id": f"crm-{number}", "journey": {"template_id": template}}]
+
+
 @pytest.mark.parametrize("fault", ["status", "reset_after", "truncate"])
 async def test_trap_51_starting_a_journey_is_not_repeated(sandbox: Sandbox, do: DigitalOnboarding, fault: Any) -> None:
     template = sandbox.digital_onboarding.add_template("Welcome")
@@ -206,6 +244,30 @@ async def test_trap_53_answers_are_matched_by_unique_id_in_whatever_order(world:
     assert world.rows("SELECT id FROM conflicts") == [] == world.unequal()
 
 
+async def test_trap_53_the_same_contact_is_never_twice_in_a_batch(
+    world: World, do: DigitalOnboarding, sandbox: Sandbox
+) -> None:
+    with pytest.raises(errors.RuleBroken):
+        await do.upsert_contacts([{"unique_id": "crm-1"}, {"unique_id": "crm-2"}, {"unique_id": "crm-1"}])
+    assert sandbox.journal.entries() == []
+    rows = [{"target": who, "id": number} for number, who in enumerate(("a", "b", "a", "a", "b", "c"))]
+    batches = drain._without_doubles(rows)
+    assert [[row["id"] for row in batch] for batch in batches] == [[0, 1], [2], [3, 4, 5]]
+
+
+async def test_trap_53_what_an_answer_does_not_mention_is_not_taken_for_done(world: World) -> None:
+    await world.linked("ann", "bob")
+    there = world.do.contact("crm-ann")
+    for name in ("ann", "bob"):
+        world.ov.edit_contact(f"{name}@example.com", city="Bern")
+    answer = {"new_contacts": [], "existing_contacts": [there | {"city": "Bern"}]}
+    world.sandbox.fail(SIDE, "status", path="/v1/contacts", body_contains='"city"', status=200, body=answer)
+    report = await world.sync()
+    assert report.needs_person
+    (dead,) = world.rows("SELECT target, last_error FROM outbox WHERE status = 'dead'")
+    assert dead["target"] == "crm-bob" and "does not mention" in dead["last_error"]
+
+
 async def test_trap_54_what_the_platform_stamps_is_not_sent_back(world: World) -> None:
     await _edited(world, "ann")
     row = world.do.contact("crm-ann")
@@ -215,6 +277,17 @@ async def test_trap_54_what_the_platform_stamps_is_not_sent_back(world: World) -
     await world.sync()
     assert world.do.contact("crm-ann")["city"] == "Oslo" and world.do.contact("crm-ann")["id"] == row["id"]
     assert not [member for member in _sent(world) if {"id", "inserted_at", "updated_at"} & set(member)]
+
+
+@pytest.mark.parametrize("field", ["id", "inserted_at", "updated_at"])
+async def test_trap_54_the_client_takes_no_stamp(sandbox: Sandbox, do: DigitalOnboarding, field: str) -> None:
+    contact = {"unique_id": "crm-1", field: "x"}
+    for asked in (
+        do.upsert_contact(contact), do.upsert_contacts([contact]), do.create_journey("tm", contact=contact),
+    ):  # fmt: skip
+        with pytest.raises(errors.RuleBroken, match=field):
+            await asked
+    assert sandbox.journal.entries() == []
 
 
 async def test_trap_55_templates_and_objectives_come_whole_in_one_answer(world: World) -> None:

@@ -1,9 +1,8 @@
-"""Traps 32 to 38 of traps.md: lists that tell neither their length nor what changed; and 42, the only one of the
-webhook traps for which there is code.
+"""Traps 32 to 38 of traps.md: lists that tell neither their length nor what changed; and 42, signatures.
 
 Also covered elsewhere: 32, 33 and 35 by tests/core/test_windows.py (walks over lists that move) and
 tests/cycle/test_backfill.py, 34 by tests/cycle/test_deletion.py, 37 by tests/cycle/test_suppression.py. Traps 39 to 41
-and 43 wait for the part that receives webhooks.
+and 43 are in test_webhooks.py.
 """
 
 from __future__ import annotations
@@ -49,7 +48,27 @@ async def test_trap_32_a_full_last_page_ends_the_list_whatever_follows_it(
     assert {query["page_size"] for query in queries} == {"100"} and min(query["page"] for query in queries) == "1"
 
 
-async def test_trap_33_what_is_inserted_or_deleted_during_a_walk_repeats_and_skips_nobody(world: World) -> None:
+@pytest.mark.parametrize("skip", [3, 4, 5])
+async def test_trap_33_a_first_walk_skips_nobody_while_others_are_deleted(world: World, skip: int) -> None:
+    """There is no second look: the next sync reads only what is newer."""
+    world.configure(identity__create_on_digital_onboarding=False)
+    everybody = _crowd(world, 250)
+
+    def deletions() -> None:
+        for contact in world.ov.contact_list()[-150:-70]:
+            world.ov.delete_contact(contact["id"])
+
+    world.sandbox.when("onvoard", deletions, method="GET", path="/v2/contacts", skip=skip)
+    await world.sync(full=False)
+    await world.sync(full=False)
+    there = {contact["id"] for contact in world.ov.contact_list()}
+    assert len(there) == 170 and there < everybody and there <= set(_mirrored(world))
+
+
+@pytest.mark.parametrize("skip", [1, 4])
+async def test_trap_33_what_is_inserted_or_deleted_during_a_walk_repeats_and_skips_nobody(
+    world: World, skip: int
+) -> None:
     world.configure(identity__create_on_digital_onboarding=False)
     everybody = _crowd(world, 250)
     await world.sync()
@@ -60,7 +79,7 @@ async def test_trap_33_what_is_inserted_or_deleted_during_a_walk_repeats_and_ski
         for i in range(20):
             world.ov.add_contact(f"new{i}@example.com")
 
-    world.sandbox.when("onvoard", upheaval, method="GET", path="/v2/contacts", skip=1)
+    world.sandbox.when("onvoard", upheaval, method="GET", path="/v2/contacts", skip=skip)
     await world.sync()
     await world.sync(full=False)
     there = {contact["id"] for contact in world.ov.contact_list()}
@@ -96,6 +115,16 @@ async def test_trap_35_the_second_of_the_last_read_is_read_again_and_counted_onc
         world.ov.add_contact(f"late{micro}@example.com", at=second + timedelta(microseconds=micro))
     await world.sync(full=False)
     assert len(_mirrored(world)) == 4 == len(world.people())
+
+
+@pytest.mark.parametrize("boundary", ["exclusive", "inclusive", "truncated"])
+async def test_trap_35_a_second_that_spans_two_pages_is_read_whole(world: World, boundary: Any) -> None:
+    world.ov.settings.boundary = boundary
+    world.configure(identity__create_on_digital_onboarding=False)
+    for i in range(150):
+        world.ov.add_contact(f"p{i}@example.com", at=START + timedelta(seconds=i // 30, milliseconds=i % 30))
+    await world.backfill("contacts")
+    assert len(_mirrored(world)) == 150
 
 
 async def test_trap_36_each_list_is_filtered_by_its_own_words(world: World) -> None:
@@ -147,6 +176,16 @@ async def test_trap_37_a_namesake_is_not_taken_for_the_address_and_the_suppresse
     assert world.ov.contact("gone@example.com")["suppressed"] is True
 
 
+async def test_trap_37_the_list_alone_tells_of_the_suppressed(world: World) -> None:
+    world.configure(identity__create_on_onvoard=False)  # so that nobody asks for the address
+    world.ov.add_contact("gone@example.com", name="Gus Gone")
+    world.ov.suppress("gone@example.com")
+    world.do.add_contact(unique_id="crm-gone", email="gone@example.com", name_first="Gus")
+    await world.import_export()
+    await world.sync()
+    assert world.do.contact("crm-gone")["unsubscribe_email"] is True
+
+
 @pytest.mark.parametrize("status", [200, 201])
 async def test_trap_38_success_is_any_2xx_and_errors_need_no_body(sandbox: Sandbox, ov: OnVoard, status: int) -> None:
     sandbox.onvoard.settings.created_status = status
@@ -161,6 +200,7 @@ async def test_trap_38_success_is_any_2xx_and_errors_need_no_body(sandbox: Sandb
     sandbox.fail("onvoard", "rate_limit", times=2)
     assert (await ov.contact_property_types.retrieve(made.id)).key == "custom_x"
     await ov.contact_property_types.delete(made)
+    assert [entry.status for entry in sandbox.journal.writes() if entry.method == "DELETE"] == [200], "{} is enough"
     with pytest.raises(errors.NotFound):
         await ov.contact_property_types.delete(made.id)
 

@@ -41,6 +41,19 @@ async def test_trap_14_a_suppressed_contact_is_never_unsuppressed_to_force_a_wri
     assert not [entry for entry in sandbox.journal.writes() if "unsuppress" in entry.path]
 
 
+async def test_trap_14_one_suppressed_just_before_a_write_stays_so(world: World) -> None:
+    await world.linked("ann")
+    contact_id = world.ov.contact("ann@example.com")["id"]
+    world.do.edit_contact("crm-ann", city="Bern", email="new@example.com")
+    world.sandbox.when("onvoard", lambda: world.ov.suppress(contact_id), method="PATCH")
+    mark = world.mark()
+    await world.sync()
+    await world.sync()
+    assert [(entry.method, entry.status >= 400) for entry in world.writes(mark, "onvoard")] == [("PATCH", True)]
+    assert world.ov.contact(contact_id)["suppressed"] is True
+    assert world.rows("SELECT id FROM outbox WHERE status NOT IN ('done', 'cancelled')") == []
+
+
 async def test_trap_15_suppression_stops_upserts_activities_and_onward_sync(world: World) -> None:
     await world.setup()
     await world.linked("ann", "bob")
@@ -56,6 +69,20 @@ async def test_trap_15_suppression_stops_upserts_activities_and_onward_sync(worl
     assert _about(world, contact_id, mark) == [] and len(world.ov.contacts) == 2
     assert world.ov.contact("bob@example.com")["properties"]["city"] == "Bern"
     assert [each["contact"]["email"] for each in world.activities()] == ["bob@example.com"]
+
+
+async def test_trap_15_what_a_suppressed_person_did_and_said_is_not_taken_over(world: World) -> None:
+    world.ov.settings.suppressed_data = "keep"
+    await world.linked("ann", "bob")
+    for name in ("ann", "bob"):
+        world.ov.add_activity(f"{name}@example.com", "email_opened", email_name="hello")
+        world.ov.add_review(f"{name}@example.com", 5, "fine", entity="SITE")
+    world.ov.suppress("ann@example.com")
+    await world.sync()
+    await world.sync()
+    bob = world.ov.contact("bob@example.com")["id"]
+    assert {row["contact_id"] for row in world.rows("SELECT contact_id FROM onvoard_activities")} == {bob}
+    assert {row["who"] for row in world.rows("SELECT reviewer_contact_id AS who FROM onvoard_reviews")} == {bob}
 
 
 async def test_trap_16_a_deleted_contact_does_not_come_back_by_a_push_or_an_activity(world: World) -> None:
@@ -89,6 +116,8 @@ async def test_trap_17_the_data_of_the_suppressed_are_no_updates_whether_blank_o
 
 async def test_trap_18_no_flag_is_taken_for_another_or_for_its_opposite(world: World) -> None:
     await world.linked("ann", "bob", "cat", "dan")
+    assert not any(contact["accepts_marketing_emails"] for contact in world.ov.contact_list())
+    assert not any(contact["unsubscribe_email"] for contact in world.do.contact_list())
     world.ov.edit_contact("ann@example.com", accepts_marketing_emails=False)
     world.ov.edit_contact("dan@example.com", accepts_marketing_emails=True)
     world.do.unsubscribe("crm-bob", email=False, sms=True)
@@ -114,6 +143,25 @@ async def test_trap_19_a_default_is_no_consent_and_the_opt_out_wins(world: World
     assert [each["email_unsubscribed"] for each in world.ov.contact_list()] == [True] * 3
     assert [each["unsubscribe_email"] for each in world.do.contact_list()] == [True] * 3
     assert world.conflicts() == []
+
+
+@pytest.mark.parametrize("defaults", [False, True])
+async def test_trap_19_opting_in_again_is_for_a_person_to_decide_and_never_our_own_doing(
+    world: World, defaults: bool
+) -> None:
+    world.ov.settings.defaults_on_update = defaults
+    await world.linked("ann", "bob")
+    for name in ("ann", "bob"):
+        world.ov.unsubscribe(f"{name}@example.com")
+    await world.sync()
+    world.clock.advance(60)
+    world.do.edit_contact("crm-ann", city="Bern")  # a write of ours follows, which leaves the flag out or says it
+    world.ov.resubscribe("bob@example.com")
+    await world.sync()
+    assert world.do.contact("crm-bob")["unsubscribe_email"] is True
+    assert world.ov.contact("ann@example.com")["email_unsubscribed"] is True
+    (asked,) = world.conflicts("resubscribed")
+    assert asked["person_id"] == world.people()["bob@example.com"]["person_id"]
 
 
 async def test_trap_20_not_sendable_is_not_unsubscribed(world: World) -> None:
@@ -156,4 +204,8 @@ async def test_trap_22_the_confirmation_is_left_as_it_was(world: World, status: 
     await world.sync()
     after = world.ov.contact("ann2@example.com")
     assert after["email_double_optin_status"] == before and after["properties"]["city"] == "Bern"
+    world.do.add_contact(unique_id="crm-new", email="new@example.com", name_first="New")
+    await world.import_export()
+    await world.sync()
+    assert world.ov.contact("new@example.com")["email_double_optin_status"] != "CONFIRMED"
     assert "double_optin" not in str([entry.body for entry in world.writes()])
