@@ -7,16 +7,21 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check bench lock clean
+.PHONY: help demo test conformance lint format types imports check bench lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## both platforms emulated, synced both ways, explained: no credentials needed
 	@$(BIN)/contact-bridge demo
 
 test: $(VENV)/.dev ## all tests, on SQLite and on a real Postgres
 	@$(BIN)/python -m pytest $(ARGS)
+
+# Only what was typed here counts as a word, not what the environment happens to hold.
+typed = $(if $(filter command,$(origin $1)),$($1))
+conformance: $(VENV)/.dev ## every call of both clients, on the servers of your settings; says first what it does there
+	@$(BIN)/python -m tests.conformance $(ARGS) --confirm '$(call typed,CONFIRM)' --allow '$(call typed,ALLOW)'
 
 lint: $(VENV)/.dev ## ruff
 	@$(BIN)/python -m ruff check .
