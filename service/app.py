@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from service import resources
-from service.bridge import Bridge
+from service.bridge import Bridge, no_surprises
 from service.core.mapping import ClearWith, FieldMap
+from service.core.records import Platform
 from service.formats import FORMATS
 from service.mapping_file import read_mapping
 from service.platforms.digital_onboarding.client import DigitalOnboarding
@@ -18,11 +20,16 @@ from service.settings import Settings
 from service.store.database import Database
 
 
-def field_map(settings: Settings) -> FieldMap:
-    """The mapping file, or the built-in one where there is none; `SettingsError` for what it cannot mean."""
+def mapping_path(settings: Settings) -> Path:
+    """The mapping file, or the built-in one where there is none."""
     path = settings.paths.mapping
-    path = path if path.exists() else resources.config_dir() / "mapping.toml"
-    return FieldMap(read_mapping(path), FORMATS, ClearWith(settings.digital_onboarding.clear_with))
+    return path if path.exists() else resources.config_dir() / "mapping.toml"
+
+
+def field_map(settings: Settings) -> FieldMap:
+    """What the mapping file says; `SettingsError` for what it cannot mean."""
+    rules = read_mapping(mapping_path(settings))
+    return FieldMap(rules, FORMATS, ClearWith(settings.digital_onboarding.clear_with))
 
 
 def open_database(settings: Settings) -> Database:
@@ -36,6 +43,7 @@ async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]
     ov, do = settings.onvoard, settings.digital_onboarding
     assert ov.api_key and do.client_id and do.client_secret
     max_wait = settings.limits.max_wait.total_seconds()
+    surprises = no_surprises()
     onvoard = OnVoard(
         ov.base_url,
         ov.api_key.get_secret_value(),
@@ -45,6 +53,7 @@ async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]
             read_timeout=ov.timeout.total_seconds(),
             max_wait=max_wait,
         ),
+        on_surprise=surprises[Platform.ONVOARD].update,
     )
     digital = DigitalOnboarding(
         do.base_url,
@@ -58,6 +67,7 @@ async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]
             read_timeout=do.timeout.total_seconds(),
             max_wait=max_wait,
         ),
+        on_surprise=surprises[Platform.DIGITAL_ONBOARDING].update,
     )
     async with onvoard, digital:
-        yield Bridge(settings, db, onvoard, digital, field_map(settings))
+        yield Bridge(settings, db, onvoard, digital, field_map(settings), surprises=surprises)

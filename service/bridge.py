@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +26,10 @@ def local_now() -> datetime:
     return datetime.now(UTC)
 
 
+def no_surprises() -> dict[Platform, Counter[str]]:
+    return {platform: Counter() for platform in Platform}
+
+
 @dataclass(frozen=True)
 class Bridge:
     """All that work needs, wired by `service.app`."""
@@ -36,6 +40,8 @@ class Bridge:
     digital: DigitalOnboarding
     mapping: FieldMap
     now: Callable[[], datetime] = local_now
+    surprises: Mapping[Platform, Counter[str]] = field(default_factory=no_surprises)
+    """What the clients found beyond the documents and no run has counted yet."""
 
 
 @dataclass(slots=True)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from datetime import datetime
 
 import structlog
 
 from service.bridge import Bridge, Report
 from service.core.guard import Limits
+from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.core.windows import EPOCH
-from service.decide import brake, consent_lane, happenings, linking, merging
+from service.decide import brake, consent_lane, deletion, happenings, linking, merging
 from service.decide.frame import Frame
 from service.extract.digital_onboarding import DigitalReader
+from service.extract.inbox import Inbox
 from service.extract.onvoard import OnvoardReader
 from service.load.drain import Drain
 from service.load.settle import Settler
 from service.progress import Progress, Silent
-from service.store import candidates, cursors, erasure, ledger, mirror, outbox, people
+from service.store import candidates, consents, cursors, erasure, ledger, mirror, outbox, people
 from service.store.database import Connection
 
 _log = structlog.get_logger()
@@ -81,6 +84,16 @@ class Cycle:
         asked = await (self.digital.list_all() if mode == "list" else self.digital.probe_due(before))
         self.report.pulled["digital_onboarding_contacts"] += asked
 
+    async def look_into_inbox(self) -> None:
+        """What the webhooks hinted at."""
+        settings = self.bridge.settings
+        longest = settings.schedule.refresh_within
+        events = Inbox(self.onvoard, self.digital, settings.digital_onboarding.refresh, longest)
+        try:
+            await events.empty()
+        finally:
+            self.report.pulled.update({f"webhook_events.{how}": number for how, number in events.counts.items()})
+
     async def ask_about_strangers(self) -> None:
         """Those of whom Digital Onboarding itself never told, so that nobody is decided about, or made, unasked."""
         if self.bridge.settings.digital_onboarding.refresh != "probe":
@@ -95,7 +108,8 @@ class Cycle:
         """unique_ids to be asked about: OnVoard names them, or people had them who are suppressed no longer."""
         people.adopt(conn, self.bridge.now())
         named = dict.fromkeys([*candidates.named_but_unknown(conn), *erasure.to_be_asked(conn)])
-        return [unique_id for unique_id in named if unique_id not in self._asked]
+        erased = erasure.erased_among(conn, (), named)
+        return [each for each in named if each not in self._asked and normal_email(each) not in erased]
 
     def frame(self, conn: Connection, *, brake_on: bool = True) -> Frame:
         settings, now = self.bridge.settings, self.bridge.now()
@@ -116,7 +130,8 @@ class Cycle:
             brake=brake_on,
             activities_since=settings.activities.since or first_sync,
             asks=settings.digital_onboarding.refresh == "probe",
-            link_property=mirror.LINK_PROPERTY in mirror.property_type_keys(conn),
+            link_property=mirror.link_property_fits(conn),
+            opt_out_deleted=settings.consent.on_deletion == "opt_out",
         )
 
     async def decide(self, *, brake_on: bool = True) -> None:
@@ -129,24 +144,29 @@ class Cycle:
             after: str | None = ""
             while after is not None:
                 after = await db.run(lambda conn, batch=batch, after=after: batch(conn, frame, after))  # type: ignore[misc]
+        await db.run(lambda conn: deletion.opt_out(conn, frame))
         await db.run(lambda conn: happenings.announce(conn, frame))
-        self.report.held = await db.run(lambda conn: brake.rule(conn, frame))
+        held = await db.run(lambda conn: brake.rule(conn, frame))
+        for platform in held.keys() - self.report.held.keys():  # at once, and once in a run
+            _log.warning("held by the brake", platform=platform.value, why=held[platform], hint="contact-bridge status")
+        self.report.held = held
 
-    def decide_at_once(self, conn: Connection) -> None:
+    def decide_at_once(self, conn: Connection, *, brake_on: bool = True) -> None:
         """The same within one transaction: for a plan, which is rolled back."""
-        frame = self.frame(conn)
+        frame = self.frame(conn, brake_on=brake_on)
         outbox.take_up(conn, self.bridge.now())
         _meet(conn, frame)
         for batch in _BATCHES:
             after: str | None = ""
             while after is not None:
                 after = batch(conn, frame, after)
+        deletion.opt_out(conn, frame)
         happenings.announce(conn, frame)
         self.report.held = brake.rule(conn, frame)
 
-    async def push(self) -> int:
-        """What is pending; activities once `setup` has made their types. -> how many were sent"""
-        return await self.drain.all(activities=await self.bridge.db.run(_activities_ready))
+    async def push(self, *, only: Set[int] | None = None) -> int:
+        """What is pending, or `only` these of it; activities once `setup` has made their types. -> how many were sent"""
+        return await self.drain.all(activities=await self.bridge.db.run(_activities_ready), only=only)
 
     async def reconcile_and_push(self, *, brake_on: bool = True) -> None:
         """Until nothing is left to push: an answer may lead to more, as a creation does."""
@@ -161,7 +181,7 @@ class Cycle:
             self.report.new_conflicts = ledger.new_conflicts(conn, run_id)
             self.report.new_dead = outbox.new_dead(conn, self.started_at)
             self.report.pushed = outbox.counts(conn, run_id)
-            self.report.refused = dict(self.onvoard.refused)
+            self.report.refused = dict(+(self.onvoard.refused + self.digital.refused))
 
         await self.bridge.db.run(look)
 
@@ -178,6 +198,7 @@ def _meet(conn: Connection, frame: Frame) -> None:
         people.touch_everybody(conn)
         cursors.set_fact(conn, "compared_by", said)
     linking.meet(conn, frame)
+    consents.note(conn, frame.now)
     consent_lane.spread_of_frozen(conn, frame)
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from service.bridge import Bridge, Report, claim_accounts, local_now
+from service.core.records import Platform
 from service.cycle import Cycle
 from service.errors import SuspiciouslyEmpty
 from service.extract.importer import Imported, import_export
 from service.progress import Progress, Stopped
-from service.store import cursors, people
-from service.store.database import Database
+from service.store import cursors, oddities, people, traces
+from service.store.database import Connection, Database
 
 _log = structlog.get_logger()
+T = TypeVar("T")
 
 
 async def run(
@@ -42,11 +44,43 @@ async def run(
         outcome = "interrupted"
         raise
     finally:
-        counts = cycle.report.counts()
+        counts = cycle.report.counts() | await _surprises(bridge)
         await bridge.db.run(lambda conn: cursors.finish_run(conn, run_id, outcome, counts, bridge.now()))
-        await bridge.db.tidy()
+        await _tidy(bridge.db)
         seconds = round((bridge.now() - started).total_seconds(), 3)
         _log.info("run", run_id=run_id, kind=kind, outcome=outcome, seconds=seconds, **counts)
+
+
+async def _tidy(db: Database) -> None:
+    """If somebody was erased, in this run or in one that was killed, nothing of them stays anywhere in the database."""
+    if not await db.run(traces.is_due):
+        await db.tidy()
+        return
+    found = await asyncio.to_thread(_read, db, traces.find)
+    await db.run(lambda conn: traces.erase(conn, found))
+    if await db.tidy(erased=True):
+        await db.run(traces.done)
+    else:
+        _log.warning("what was erased may still be on free pages: due again at the end of the next run")
+
+
+def _read(db: Database, look: Callable[[Connection], T]) -> T:
+    with db.begin(write=False) as conn:
+        return look(conn)
+
+
+async def _surprises(bridge: Bridge) -> dict[str, Any]:
+    """What the answers held beyond the documents, counted in the mirror; told in the log when it is met first."""
+    found = {platform: dict(counter) for platform, counter in bridge.surprises.items()}
+    for counter in bridge.surprises.values():
+        counter.clear()
+
+    def count(conn: Connection) -> list[tuple[Platform, str]]:
+        return [(p, what) for p in found for what in oddities.count_surprises(conn, p, found[p], bridge.now())]
+
+    for platform, what in await bridge.db.run(count) if any(found.values()) else ():
+        _log.warning("surprise", platform=platform.value, what=what)
+    return {"surprises": sum(sum(counter.values()) for counter in found.values())}
 
 
 async def sync(
@@ -59,6 +93,7 @@ async def sync(
         await bridge.db.run(lambda conn: cursors.fact_once(conn, "first_sync_at", began))
         await cycle.take_up()
         await cycle.pull(full=full, allow_empty=allow_mass_change)
+        await cycle.look_into_inbox()
         await cycle.refresh(full=full)
         await cycle.reconcile_and_push(brake_on=not allow_mass_change)
 

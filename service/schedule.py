@@ -16,13 +16,13 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.base import STATE_RUNNING
 from apscheduler.triggers.interval import IntervalTrigger
 
-from service import runs
+from service import runs, setup
 from service.bridge import Bridge, Report, claim_accounts
 from service.cycle import LISTINGS, Cycle
 from service.errors import BridgeError, Busy, PlatformError
 from service.progress import Stopped
 from service.settings import Settings
-from service.store import cursors
+from service.store import cursors, inbox
 from service.store.database import Connection
 from service.store.lease import lease
 
@@ -30,6 +30,8 @@ log = structlog.get_logger("service.schedule")
 
 STAGGER = 0.1
 """Seconds between the first runs of two jobs: the first of the table has the platforms to itself for a moment."""
+
+MOMENT = timedelta(seconds=0.1)
 
 
 async def _timed(run: Cycle, name: str) -> None:
@@ -85,6 +87,7 @@ JOBS = (
     Job("summaries", _summaries),
     # A probe reads by writing: its answer must not be older than that of a push which it overlaps.
     Job("refresh", lambda run: run.refresh(), pulls=False, writes=True),
+    Job("inbox", lambda run: run.look_into_inbox(), pulls=False, writes=True),
     Job("reconcile", _reconcile, pulls=False, writes=True),
     Job("sweep", lambda run: run.pull(full=True), pulls=False),
 )
@@ -97,7 +100,7 @@ def intervals(settings: Settings) -> dict[str, timedelta]:
 
 
 class Schedule:
-    """All jobs of one daemon: `start`, then `stop`."""
+    """All jobs of one daemon: `start`, then `stop`; `wake` when a webhook event is on record."""
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge, self.db = bridge, bridge.db
@@ -106,6 +109,7 @@ class Schedule:
         self._first_round = {*PULLS, "refresh"}
         self._pen = asyncio.Lock()  # the writers of this process wait for each other, and for no other process
         self._waits_for: list[str] = []
+        self._woken = False
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
@@ -154,11 +158,23 @@ class Schedule:
         if self.stopping:
             raise Stopped
 
+    def wake(self) -> None:
+        """Look into the inbox in a moment, when the rest of a burst has come in as well."""
+        if not self._woken:
+            self._woken = True
+            self._make_due("inbox", MOMENT)
+
+    def _make_due(self, name: str, after: timedelta = timedelta()) -> None:
+        if self.is_running:
+            self._scheduler.modify_job(name, next_run_time=datetime.now(UTC) + after)
+
     async def _run(self, job: Job) -> None:
         """One turn of a job; never raises."""
         task = asyncio.current_task()
         if task is None or self.stopping:
             return
+        if job.name == "inbox":
+            self._woken = False
         self._running.add(task)
         try:
             await self._leased(job)
@@ -173,21 +189,53 @@ class Schedule:
             self._ended(job)
 
     async def _leased(self, job: Job) -> None:
+        if not await self._is_due(job):
+            return
         async with AsyncExitStack() as held:
             await held.enter_async_context(lease(self.db, f"job:{job.name}"))
             if job.writes:
                 await held.enter_async_context(self._pen)
                 await held.enter_async_context(lease(self.db, "cycle"))
-            if not self.stopping and await self._is_due(job):
-                _tell(job, await runs.run(self.bridge, job.name, job.work, self))
-                await self._was_read(job)
+            if not self.stopping and await self._is_due(job):  # still: another process may have been at it
+                await self._work(job)
+
+    async def _work(self, job: Job) -> None:
+        try:
+            _tell(job, await runs.run(self.bridge, job.name, job.work, self))
+        finally:
+            if job.name == "inbox":  # what could be looked into is to be pushed, whatever could not
+                self._make_due("reconcile")
+                await self._look_again()
+        await self._was_read(job)
+        if job.name == "resources":
+            await self._switch_webhook_on()
 
     async def _was_read(self, job: Job) -> None:
         if job.pulls:
             now = self.bridge.now().isoformat()
             await self.db.run(lambda conn: cursors.fact_once(conn, f"pulled:{job.name}", now))
 
+    async def _look_again(self) -> None:
+        """An event that was put off, for less than the job's interval."""
+        due = await self.db.run(inbox.next_due)
+        wait = due - self.bridge.now() if due is not None else None
+        if wait is not None and wait < intervals(self.bridge.settings)["inbox"]:
+            self._make_due("inbox", max(wait, MOMENT))
+
+    async def _switch_webhook_on(self) -> None:
+        """Twenty failures in a row switch ours off (traps 41); a sweep then finds what it did not tell of."""
+        for need in setup.webhook(self.bridge.settings):
+            hooks = (await setup.known_of(self.bridge.onvoard, setup.What.WEBHOOK)).get(need.key)
+            if hooks and hooks[0].active is False and need.repair is not None:
+                await need.repair(self.bridge.onvoard, hooks)
+                await self.db.run(lambda conn: cursors.forget_fact(conn, "swept_at"))
+                log.warning("onvoard had switched the webhook off: it is on again, and a sweep follows")
+                self._make_due("sweep")
+
     async def _is_due(self, job: Job) -> bool:
+        if job.name == "inbox":
+            due = await self.db.run(inbox.next_due)
+            return due is not None and due <= self.bridge.now()
         if job.name == "sweep":
             swept = await self.db.run(lambda conn: cursors.fact(conn, "swept_at"))
             patience = self.bridge.settings.schedule.sweep_within * 3 / 4
@@ -207,11 +255,13 @@ class Schedule:
         return not missing
 
     def _ended(self, job: Job) -> None:
+        if job.name == "inbox" and self._woken:  # while it was at work, and so for nothing
+            self._make_due("inbox", MOMENT)
         if job.name not in self._first_round:
             return
         self._first_round.discard(job.name)
-        if not self._first_round and self.is_running:
-            self._scheduler.modify_job("reconcile", next_run_time=datetime.now(UTC))
+        if not self._first_round:
+            self._make_due("reconcile")
 
     def _failed(self, job: Job, error: Exception) -> None:
         """One line; what a defect's message holds nobody knows, so only its kind and place are told."""

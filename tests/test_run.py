@@ -22,11 +22,14 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from service.cli.main import cli
+from service.core.records import Platform
 from service.sandbox import Sandbox
 from service.settings.models import Schedule
-from service.store import cursors, migrate
+from service.store import cursors, inbox, migrate
 from service.store import tables as t
 from service.store.database import Database
+from service.store.inbox import Incoming
+from tests.web.signing import SECRET
 
 JANE = "jane@example.com"
 ROOT = Path(__file__).parent.parent
@@ -143,6 +146,82 @@ def test_on_postgres(sandbox: Sandbox, start: Start, postgres_database: str) -> 
     assert daemon.end() < 3
 
 
+SELDOM = {f"BRIDGE_SCHEDULE__{name.upper()}": "1h" for name in Schedule().intervals()}
+OFTEN = {"BRIDGE_SCHEDULE__INBOX": "1s"}
+SIGNED = {"BRIDGE_ONVOARD__WEBHOOK_SECRET": SECRET, "BRIDGE_DIGITAL_ONBOARDING__WEBHOOK_SECRET": SECRET}
+
+
+def tell(sandbox: Sandbox, daemon: Daemon) -> None:
+    """Both platforms tell this daemon what happens."""
+    hook = {"url": daemon.address + "/webhooks/onvoard", "event_types": ["contact.saved"], "secret": SECRET}
+    headers = {"X-API-Key": sandbox.api_key}
+    made = httpx.post(sandbox.onvoard_url + "/v2/webhooks", json=hook, headers=headers, trust_env=False)
+    assert made.is_success
+    sandbox.digital_onboarding.configure_webhook(daemon.address + "/webhooks/digital-onboarding", SECRET)
+
+
+def test_an_edit_that_a_webhook_tells_of_is_there_in_seconds(
+    sandbox: Sandbox, start: Start, database_url: str
+) -> None:
+    """Though no job is due for an hour."""
+    migrated(database_url)
+    sandbox.onvoard.add_contact(JANE, name="Jane Doe")
+    daemon = start(BRIDGE_DATABASE_URL=database_url, **SELDOM, **SIGNED)
+    until(lambda: there(sandbox) == [JANE])
+    tell(sandbox, daemon)
+    until(lambda: ended(database_url, "reconcile"))
+    sandbox.onvoard.edit_contact(JANE, city="Oslo")
+    until(lambda: sandbox.digital_onboarding.contact(JANE).get("city") == "Oslo", 10)
+    sandbox.digital_onboarding.edit_contact(JANE, city="Bern")
+    until(lambda: sandbox.onvoard.contact(JANE)["properties"].get("city") == "Bern", 10)
+    sandbox.digital_onboarding.unsubscribe(JANE)
+    until(lambda: sandbox.onvoard.contact(JANE)["email_unsubscribed"], 10)
+    assert sandbox.wait_for_webhooks()
+    until(lambda: {event.status for event in rows(database_url, t.webhook_events)} == {"processed"})
+    assert daemon.end() < 3
+    assert "jane" not in daemon.log.read_text().lower()
+
+
+def test_events_on_record_survive_a_kill(sandbox: Sandbox, start: Start, database_url: str) -> None:
+    migrated(database_url)
+    sandbox.onvoard.add_contact(JANE, name="Jane Doe")
+    daemon = start(BRIDGE_DATABASE_URL=database_url, **SELDOM, **SIGNED)
+    until(lambda: there(sandbox) == [JANE] and ended(database_url, "reconcile"))
+    tell(sandbox, daemon)
+    fault = sandbox.fail("onvoard", "delay", path="/v2/contacts/*", times=None, seconds=30)
+    sandbox.onvoard.edit_contact(JANE, city="Oslo")
+    assert sandbox.wait_for_webhooks()
+    until(lambda: fault.struck)
+    daemon.process.kill()
+    daemon.process.wait()
+    assert [event.status for event in rows(database_url, t.webhook_events)] == ["pending"]
+    sandbox.clear_faults()
+    daemon = start(BRIDGE_DATABASE_URL=database_url, **SELDOM, **SIGNED)
+    until(lambda: [event.status for event in rows(database_url, t.webhook_events)] == ["processed"])
+    until(lambda: sandbox.digital_onboarding.contact(JANE).get("city") == "Oslo")
+    assert daemon.end() < 3
+
+
+def test_another_daemon_looks_into_what_this_one_has_taken(
+    sandbox: Sandbox, start: Start, postgres_database: str
+) -> None:
+    """The one that receives cannot reach the platforms."""
+    migrated(postgres_database)
+    sandbox.onvoard.add_contact(JANE, name="Jane Doe")
+    receiver = start(BRIDGE_DATABASE_URL=postgres_database, **SELDOM, **SIGNED)
+    until(lambda: there(sandbox) == [JANE] and ended(postgres_database, "reconcile"))
+    receiver.process.send_signal(signal.SIGSTOP)
+    worker = start(BRIDGE_DATABASE_URL=postgres_database, **(SELDOM | OFTEN), **SIGNED)
+    assert worker.address
+    event = {"id": "evt_1", "type": "contact.saved", "data": {"contact": {"id": sandbox.onvoard.contact(JANE)["id"]}}}
+    sandbox.onvoard.edit_contact(JANE, city="Oslo")
+    incoming = Incoming("evt_1", Platform.ONVOARD, "contact.saved", event, datetime.now(UTC), None)
+    with closing(Database(postgres_database)) as database, database.begin() as conn:
+        inbox.keep(conn, [incoming])
+    until(lambda: sandbox.digital_onboarding.contact(JANE).get("city") == "Oslo")
+    receiver.process.send_signal(signal.SIGCONT)
+
+
 def test_two_daemons_share_the_work(sandbox: Sandbox, start: Start, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'bridge.db'}"
     for number in range(20):
@@ -185,7 +264,7 @@ def test_sigterm_while_a_push_is_not_answered(sandbox: Sandbox, start: Start, tm
     time.sleep(0.5)
     assert daemon.get("/readyz").json() == {"status": "unready", "reasons": ["the scheduler is not running"]}
     assert daemon.end() < 10 - 0.5
-    assert rows(url, t.runs)[-1].outcome == "interrupted"
+    assert [run.outcome for run in rows(url, t.runs) if run.kind == "reconcile"][-1] == "interrupted"
     sandbox.clear_faults()
     daemon = start()
     until(lambda: sandbox.digital_onboarding.contact(JANE)["name_last"] == "Doe")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,14 +14,15 @@ from structlog.testing import capture_logs
 
 from service import app, settings
 from service.bridge import Bridge
+from service.core.records import Platform
 from service.sandbox import Sandbox
 from service.schedule import JOBS, PULLS, Schedule, intervals
-from service.store import cursors, migrate, mirror
+from service.store import cursors, inbox, migrate, mirror
 from service.store import tables as t
 from service.store.database import Database
 from service.store.lease import lease
 
-OFTEN = timedelta(milliseconds=250)
+OFTEN, SELDOM = timedelta(milliseconds=250), timedelta(hours=1)
 JANE = "jane@example.com"
 LINK = "digital_onboarding_unique_id"
 
@@ -79,7 +80,7 @@ def there(sandbox: Sandbox) -> list[str]:
 
 def test_every_job_has_an_interval() -> None:
     found = intervals(settings.load())
-    assert {job.name for job in JOBS} == found.keys() - {"inbox"}
+    assert {job.name for job in JOBS} == found.keys()
 
 
 async def test_people_travel_both_ways(sandbox: Sandbox, bridge: Bridge) -> None:
@@ -248,3 +249,59 @@ async def test_someone_suppressed_no_longer_is_not_created_twice(sandbox: Sandbo
     assert person().unique_id == "member-7"
     with bridge.db.begin(write=False) as conn:
         assert conn.execute(select(func.count()).select_from(t.persons)).scalar() == 1
+
+
+def incoming(sandbox: Sandbox, number: int) -> inbox.Incoming:
+    contact_id = sandbox.onvoard.contact(JANE)["id"]
+    payload = {"id": f"evt_{number}", "type": "contact.saved", "data": {"contact": {"id": contact_id}}}
+    return inbox.Incoming(f"evt_{number}", Platform.ONVOARD, "contact.saved", payload, datetime.now(UTC), contact_id)
+
+
+async def test_an_event_wakes_the_inbox_and_what_it_led_to_is_pushed_at_once(
+    sandbox: Sandbox, bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.onvoard.add_contact(JANE, name="Jane Doe")
+    monkeypatch.setattr("service.schedule.intervals", lambda _: dict.fromkeys(intervals(settings.load()), SELDOM))
+    async with scheduled(bridge) as schedule:
+        await until(lambda: ended(bridge, "reconcile"))
+        assert not runs(bridge, "inbox")
+        for round_ in range(3):  # also while the job is at work
+            sandbox.onvoard.edit_contact(JANE, city=f"Oslo {round_}")
+            for number in range(10):
+                await bridge.db.run(lambda conn, n=10 * round_ + number: inbox.keep(conn, [incoming(sandbox, n)]))
+                schedule.wake()
+            await asyncio.sleep(0.12)
+        await until(lambda: sandbox.digital_onboarding.contact(JANE).get("city") == "Oslo 2", 5)
+        assert 1 <= len(ended(bridge, "inbox")) <= 6, "a burst is looked into together"
+
+
+async def test_an_empty_inbox_leaves_no_trace(bridge: Bridge) -> None:
+    async with scheduled(bridge) as schedule:
+        await until(lambda: len(ended(bridge, "reconcile")) >= 3)
+        schedule.wake()
+        await asyncio.sleep(0.3)
+        assert not runs(bridge, "inbox")
+
+
+async def test_a_failure_is_tried_again_in_a_minute_and_what_got_through_is_pushed(
+    sandbox: Sandbox, bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.onvoard.add_contact(JANE, name="Jane Doe")
+    gone = inbox.Incoming("evt_x", Platform.ONVOARD, "contact.saved",
+                          {"id": "evt_x", "type": "contact.saved", "data": {"contact": {"id": "ct_x"}}},
+                          datetime.now(UTC), "ct_x")  # fmt: skip
+    monkeypatch.setattr("service.schedule.intervals", lambda _: dict.fromkeys(intervals(settings.load()), SELDOM))
+    async with scheduled(bridge) as schedule:
+        await until(lambda: ended(bridge, "reconcile"))
+        sandbox.fail("onvoard", "status", path="/v2/contacts/ct_x", times=None, status=403)
+        sandbox.onvoard.edit_contact(JANE, city="Oslo")
+        before = len(ended(bridge, "reconcile"))
+        await bridge.db.run(lambda conn: inbox.keep(conn, [incoming(sandbox, 1), gone]))
+        schedule.wake()
+        await until(lambda: ended(bridge, "inbox", "failed"))
+        await until(lambda: len(ended(bridge, "reconcile")) > before)
+        await asyncio.sleep(0.3)
+        assert len(runs(bridge, "inbox")) == 1
+        with bridge.db.begin(write=False) as conn:
+            due = inbox.next_due(conn)
+        assert due is not None and timedelta(seconds=50) < due - datetime.now(UTC) <= timedelta(seconds=60)

@@ -40,16 +40,19 @@ def run(ctx: Context) -> None:
 
 async def serve(settings: Settings, database: Database, listening: socket) -> None:
     import structlog
+    from starlette.applications import Starlette
 
     from service import app, schedule
     from service.errors import BridgeError
-    from service.web import health, server
+    from service.web import health, server, webhooks
 
     log = structlog.get_logger("service.run")
     asked_to_stop = _signals()
     async with app.open_bridge(settings, database) as bridge:
         jobs = schedule.Schedule(bridge)
-        answers = health.application(health.Health(database, lambda: jobs.is_running))
+        fitness = health.Health(database, lambda: jobs.is_running)
+        receiver = webhooks.Webhooks(settings, database, jobs.wake, bridge.now)
+        answers = Starlette(routes=[*fitness.routes, *receiver.routes])
         async with server.serving(answers, listening) as web:
             await jobs.start()
             log.info("running", address=server.address(listening), database=database.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from service.store.reports import Connection
 
 _WELL = ("ok", "held")
+HELD_LINES = 20
+EMPTIED = "contact-bridge sync --full --allow-mass-change"
 _WAITING = {
     "pending": "wait to be pushed",
     "sending": "are being pushed",
@@ -30,15 +32,16 @@ _WAITING = {
 def status(ctx: Context, output_format: str) -> None:
     """Is it in sync, and if not, why: jobs, cursors, last runs, outbox, dead letters, conflicts, the brake."""
     with ctx.database().begin(write=False) as conn:
-        report = gather(conn, datetime.now(UTC))
+        report = gather(conn, datetime.now(UTC), ctx.settings.limits.hold_opt_outs_for)
     if output_format == "json":
         output.write_json(report)
     else:
         _show(report)
 
 
-def gather(conn: Connection, now: datetime) -> dict[str, Any]:
-    """The whole report. Its keys are relied upon by scripts."""
+def gather(conn: Connection, now: datetime, hold_opt_outs_for: timedelta | None = None) -> dict[str, Any]:
+    """The whole report. Its keys are relied upon by scripts. Without `hold_opt_outs_for` it is not told when held
+    opt-outs leave by themselves."""
     from service.store import reports
 
     outbox = reports.outbox_counts(conn)
@@ -49,8 +52,9 @@ def gather(conn: Connection, now: datetime) -> dict[str, Any]:
         "outbox": outbox,
         "dead_letters": sum(counts.get("dead", 0) for counts in outbox.values()),
         "conflicts": reports.open_conflicts(conn),
-        "holds": reports.holds(conn),
+        "holds": reports.holds(conn, hold_opt_outs_for),
         "jobs": reports.leases(conn, now),
+        "surprises": reports.surprises(conn),
     }
     reasons = [*_why_not(report, reports.unseen(conn), reports.unfinished_backfills(conn))]
     return {"in_sync": not reasons, "reasons": reasons, **report}
@@ -83,7 +87,8 @@ def _bad_runs(runs: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for run in runs:
         if run["id"] > mended and run["outcome"] not in _WELL:
             how = "has not finished" if run["outcome"] == "running" else f"ended as {run['outcome']}"
-            yield f"the last {run['kind']} {how} (run {run['id']})"
+            way_out = f"; if it is true: {EMPTIED}" if run["outcome"] == "suspiciously empty" else ""
+            yield f"the last {run['kind']} {how} (run {run['id']}){way_out}"
 
 
 def _many(number: int, one: str, more: str = "") -> str:
@@ -108,11 +113,29 @@ def _show(report: Mapping[str, Any]) -> None:
         for state, number in counts.items()
     ]
     _table("Outbox", pushes, {name: name for name in ("platform", "status", "pushes")})
-    _table("Held by the brake", report["holds"], {"platform": "platform", "since": "since", "reason": "reason"})
+    _held(report["holds"])
     _table("Jobs", report["jobs"], {"name": "job", "owner": "owner", "running": "running", "expires_at": "lease until"})
+    _table(
+        "Beyond the platforms' documents", report["surprises"],
+        {"platform": "platform", "what": "what", "times": "times", "first_seen_at": "since"},
+    )  # fmt: skip
     if report["holds"]:
         output.write_line()
-        output.write_line("Next: contact-bridge plan, then contact-bridge sync --allow-mass-change")
+        output.write_line(f"Next: contact-bridge plan, then {report['holds'][0]['release_with']}")
+
+
+def _held(holds: Iterable[Mapping[str, Any]]) -> None:
+    _table(
+        "Held by the brake", holds,
+        {"platform": "platform", "since": "since", "people": "people", "opt_outs": "opt-outs",
+         "opt_outs_leave_at": "opt-outs leave", "reason": "reason"},
+    )  # fmt: skip
+    for hold in holds:
+        columns = ("person_id", "email", "field", "old", "new", "why")
+        title = f"Held towards {SIDES.get(hold['platform'], hold['platform'])}"
+        _table(title, hold["changes"][:HELD_LINES], {name: name.replace("_id", "") for name in columns})
+        if hold["left_out"] or len(hold["changes"]) > HELD_LINES:
+            output.write_line("… and more: contact-bridge status --format json, or contact-bridge plan")
 
 
 def _table(title: str, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:

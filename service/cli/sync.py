@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from service.cli import output
 from service.cli.context import Context, pass_context
+from service.cli.moment import Moment
 from service.cli.text import clean
 
 if TYPE_CHECKING:
@@ -17,19 +18,6 @@ if TYPE_CHECKING:
 RESOURCES = ("contacts", "reviews", "activities", "resources", "summaries", "templates", "objectives")
 LEASE_WAIT = 60.0
 """Seconds for which a command waits for another one that is at work on the same mirror."""
-
-
-class Moment(click.ParamType[datetime]):
-    """`YYYY-MM-DD` or ISO 8601; UTC unless it says otherwise."""
-
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is neither YYYY-MM-DD nor ISO 8601", param, ctx)
-        return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @click.command()

@@ -5,16 +5,23 @@ from __future__ import annotations
 from service.core import guard
 from service.core.records import Platform
 from service.decide.frame import Frame
-from service.store import ledger, outbox, people
+from service.store import inbox, ledger, outbox, people
 from service.store.database import Connection
 from service.store.outbox import Lane
 
 
 def rule(conn: Connection, frame: Frame) -> dict[Platform, str]:
-    """Releases what passes. -> why what else is held, by platform"""
+    """Releases what passes. -> why what else is held, by platform
+
+    Opt-outs that webhooks announced are neither counted nor held: those of contacts that were found opted out when an
+    event about that very contact was looked into, within `hold_opt_outs_for`. An event about anything else, or from
+    before the opt-out, lets nobody pass.
+    """
     held: dict[Platform, str] = {}
-    linked = people.settled_before(conn, frame.started_at)
+    settled = people.settled_before(conn, frame.started_at)
     for platform in Platform:
+        linked = settled + people.linked_until_now(conn, frame.run_id, platform)
+        inbox.release_announced(conn, frame.run_id, platform, frame.now - frame.limits.hold_opt_outs_for)
         changed, opted_out = outbox.changed_people(conn, frame.run_id, platform)
         since = ledger.held_since(conn, platform)
         ruling = guard.rule(guard.Load(linked, changed, opted_out), frame.limits, held_since=since, now=frame.now)

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
+from service.core.records import Platform
 from service.errors import PlatformError, Rejected, SuspiciouslyEmpty, TooLarge
+from service.extract.refused import refuse
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.models import Contact
+from service.platforms.digital_onboarding.wire import Listing
+from service.platforms.payload import Refused
 from service.progress import Progress
 from service.store import absorb, mirror
 from service.store import tables as t
@@ -34,20 +40,33 @@ class DigitalReader:
     ) -> None:
         self.client, self.db, self.run_id, self.now, self.progress = client, db, run_id, now, progress
         self.batch_size = batch_size
+        self.refused: Counter[str] = Counter()  # records without an id, by stream
 
     async def templates(self) -> int:
-        listing = await self.client.list_templates()
-        rows = [absorb.row_of(item) for item in listing.items]
-        await self.db.run(lambda conn: mirror.save_records(conn, t.digital_onboarding_templates, rows))
-        self.progress.advance("templates", len(rows))
-        return len(rows)
+        return await self._listing("templates", await self.client.list_templates(), t.digital_onboarding_templates)
 
     async def objectives(self) -> int:
-        listing = await self.client.list_objectives()
+        return await self._listing("objectives", await self.client.list_objectives(), t.digital_onboarding_objectives)
+
+    async def _listing(self, name: str, listing: Listing[Any], table: t.Table) -> int:
+        """All of a kind, in one answer; what it no longer names leaves the mirror, unless it names nothing at all
+        (law 12)."""
+        await self._refuse(name, listing.refused)
         rows = [absorb.row_of(item) for item in listing.items]
-        await self.db.run(lambda conn: mirror.save_records(conn, t.digital_onboarding_objectives, rows))
-        self.progress.advance("objectives", len(rows))
+
+        def keep(conn: Connection) -> None:
+            mirror.save_records(conn, table, rows)
+            gone = mirror.keys(conn, table, "id") - {row["id"] for row in rows}
+            for key in gone if rows else ():
+                mirror.mark_gone(conn, table, key, self.now())
+
+        await self.db.run(keep)
+        self.progress.advance(name, len(rows))
         return len(rows)
+
+    async def _refuse(self, stream: str, refused: Sequence[Refused]) -> None:
+        await refuse(self.db, Platform.DIGITAL_ONBOARDING, stream, refused, self.run_id, self.now())
+        self.refused[stream] += len(refused)
 
     async def probe_due(self, before: datetime) -> int:
         """Ask about every contact whose last answer is older than `before`. -> how many were asked about"""
@@ -73,6 +92,7 @@ class DigitalReader:
             answer = await self.client.upsert_contacts([{"unique_id": unique_id} for unique_id in unique_ids])
         except PlatformError as error:
             return await self._probe_apart(unique_ids, error)
+        await self._refuse("contacts", answer.refused)
         wanted = set(unique_ids)
         new, existing = ([c for c in found if c.unique_id in wanted] for found in (answer.new, answer.existing))
         gone = await self.db.run(lambda conn: self._keep(conn, existing, new, answer.asked_at))
@@ -110,6 +130,7 @@ class DigitalReader:
         far = datetime.max.replace(tzinfo=UTC)  # reading moves no time: each one is a user's
         while True:
             listing = await self.client.list_contacts(limit=LISTED, offset=read)
+            await self._refuse("contacts", listing.refused)
             found = [c for c in listing.items if c.unique_id]
             await self.db.run(lambda conn, found=found: self._keep(conn, found, (), far))  # type: ignore[misc]
             read += len(listing.items) + len(listing.refused)

@@ -12,8 +12,11 @@ from typing import Any
 import structlog
 
 from service.core import windows
+from service.core.records import Platform
 from service.core.windows import EPOCH, PAGE, SECOND, Position
-from service.errors import NotFound, SuspiciouslyEmpty
+from service.errors import NotFound, RuleBroken, SuspiciouslyEmpty
+from service.extract.listings import listings
+from service.extract.refused import refuse
 from service.platforms.onvoard.client import OnVoard
 from service.platforms.onvoard.wire import Page, is_last
 from service.progress import Progress
@@ -35,14 +38,18 @@ WINDOWS = 8
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One list that is filtered by time. `fetch(before, after, page)` reads a page, `when` is the time it sorts by."""
+    """One list that is filtered by time. `fetch(before, after, page)` reads a page, `dated_by` names the time that it
+    sorts by."""
 
     name: str
     table: Table
+    dated_by: str
     fetch: Callable[[datetime | None, datetime | None, int], Awaitable[Page[Any]]]
-    when: Callable[[Any], datetime | None]
     save: Callable[[Connection, Sequence[Any]], None]
-    retrieve: Callable[[str], Awaitable[Any]] | None = None  # where deletions are looked for
+    retrieve: Callable[[str], Awaitable[Any]]
+
+    def when(self, record: Any) -> datetime | None:
+        return getattr(record, self.dated_by)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +69,9 @@ class OnvoardReader:
         self, client: OnVoard, db: Database, run_id: int, now: Callable[[], datetime], progress: Progress
     ) -> None:
         self.client, self.db, self.run_id, self.now, self.progress = client, db, run_id, now, progress
-        self.surprises: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()  # records without an id, by stream
         self.streams = {stream.name: stream for stream in self._streams()}
+        self.listings = listings(client)
 
     def _streams(self) -> list[Stream]:
         c = self.client
@@ -77,22 +84,16 @@ class OnvoardReader:
         def happened(before: datetime | None, after: datetime | None, page: int) -> Awaitable[Page[Any]]:
             return c.contact_activities.list(page=page, page_size=PAGE, before=before, after=after)
 
+        records = t.onvoard_resource_records
         return [
-            Stream(
-                "contacts", t.onvoard_contacts, created(c.contacts), lambda r: r.created_at, self._save_contacts,
-                c.contacts.retrieve,
-            ),
-            Stream(
-                "reviews", t.onvoard_reviews, created(c.reviews), lambda r: r.created_at, absorb.reviews,
-                c.reviews.retrieve,
-            ),
-            Stream("activities", t.onvoard_activities, happened, lambda r: r.occurred_at, self._save_activities),
-            Stream(
-                "records", t.onvoard_resource_records, created(c.resource_records), lambda r: r.created_at,
-                lambda conn, items: mirror.save_records(
-                    conn, t.onvoard_resource_records, [absorb.row_of(item) for item in items]
-                ),
-            ),
+            Stream("contacts", t.onvoard_contacts, "created_at", created(c.contacts), self._save_contacts,
+                   c.contacts.retrieve),
+            Stream("reviews", t.onvoard_reviews, "created_at", created(c.reviews), absorb.reviews, c.reviews.retrieve),
+            Stream("activities", t.onvoard_activities, "occurred_at", happened, self._save_activities,
+                   c.contact_activities.retrieve),
+            Stream("records", records, "created_at", created(c.resource_records),
+                   lambda conn, items: mirror.save_records(conn, records, [absorb.row_of(item) for item in items]),
+                   c.resource_records.retrieve),
         ]  # fmt: skip
 
     def _save_contacts(self, conn: Connection, contacts: Sequence[Any]) -> None:
@@ -103,15 +104,10 @@ class OnvoardReader:
         newest = max((record.occurred_at for record in records if record.occurred_at), default=None)
         absorb.want_reread(conn, absorb.activities(conn, records), newest)
 
-    def _note(self, name: str, page: Page[Any]) -> None:
-        """What a page holds beyond the document is told once per kind; a record without an id cannot be kept."""
-        for surprise, number in page.surprises.items():
-            if surprise not in self.surprises:
-                _log.warning("surprise", stream=name, what=surprise)
-            self.surprises[surprise] += number
-        for refused in page.refused:
-            self.refused[name] += 1
-            _log.warning("record refused", stream=name, reason=refused.reason, keys=refused.raw_keys)
+    async def _refuse(self, name: str, page: Page[Any]) -> None:
+        """A record without an id cannot be kept: a dead letter names it."""
+        await refuse(self.db, Platform.ONVOARD, name, page.refused, self.run_id, self.now())
+        self.refused[name] += len(page.refused)
 
     async def walk(self, stream: Stream, upper: datetime | None, lower: datetime | None) -> AsyncIterator[Step]:
         """Newest first from `upper` (None: from now) down to `lower` (None: to the beginning)."""
@@ -119,7 +115,7 @@ class OnvoardReader:
         after = lower - SECOND if lower is not None and lower > EPOCH else None
         while True:
             page = await stream.fetch(position.before, after, position.page)
-            self._note(stream.name, page)
+            await self._refuse(stream.name, page)
             times = [when for when in map(stream.when, page.items) if when is not None]
             if is_last(page, PAGE):
                 yield Step(page, lower or EPOCH, last=True)
@@ -230,8 +226,7 @@ class OnvoardReader:
             await self._suspect()
         results = await self._side_by_side(*(self._sweep_span(stream, low, up) for low, up in spans))
         missing = {record_id for _, gone in results for record_id in gone}
-        if stream.retrieve is not None:
-            await self.confirm_deleted(stream, sorted(missing))
+        await self.confirm_deleted(stream, sorted(missing))
         return sum(read for read, _ in results)
 
     async def _suspect(self) -> None:
@@ -251,9 +246,9 @@ class OnvoardReader:
 
             def keep(conn: Connection, step: Step = step, upper: datetime = reached) -> set[str]:
                 stream.save(conn, step.page.items)
-                if step.reached is None or stream.retrieve is None:
+                if step.reached is None:
                     return set()
-                return mirror.onvoard_ids_created_between(conn, stream.table, step.reached, upper)
+                return mirror.ids_between(conn, stream.table, stream.dated_by, step.reached, upper)
 
             missing |= await self.db.run(keep) - seen
             if step.reached is not None:
@@ -263,16 +258,17 @@ class OnvoardReader:
         return read, missing
 
     async def confirm_deleted(self, stream: Stream, record_ids: Sequence[str]) -> None:
-        """`deleted_at` only for what answers 404 by its id; the others were moved while we read."""
+        """Gone is only what answers 404 by its id; the others were moved while we read."""
         for start in range(0, len(record_ids), PAGE):
             await self._side_by_side(*(self.reread(stream, i) for i in record_ids[start : start + PAGE]))
 
     async def reread(self, stream: Stream, record_id: str) -> None:
-        assert stream.retrieve is not None
         try:
             record = await stream.retrieve(record_id)
+        except RuleBroken as error:  # an id that no path can hold
+            _log.warning("not re-read", stream=stream.name, reason=str(error))
         except NotFound:
-            await self.db.run(lambda conn: mirror.mark_deleted(conn, stream.table, record_id, self.now()))
+            await self.db.run(lambda conn: mirror.mark_gone(conn, stream.table, record_id, self.now()))
         else:
             await self.db.run(lambda conn: stream.save(conn, [record]))
 
@@ -287,28 +283,23 @@ class OnvoardReader:
         return read
 
     async def listing(self, name: str) -> int:
-        """The short lists without a time: read whole, page by page."""
-        listing, table, key = {
-            "contact_property_types": (self.client.contact_property_types, t.onvoard_contact_property_types, "id"),
-            "activity_types": (self.client.contact_activity_types, t.onvoard_activity_types, "id"),
-            "resources": (self.client.resources, t.onvoard_resources, "id"),
-            "resource_property_types": (self.client.resource_property_types, t.onvoard_resource_property_types, "id"),
-            "summaries": (
-                self.client.product_reviews_summaries, t.onvoard_product_reviews_summaries, "product_id",
-            ),
-            "webhooks": (self.client.webhooks, t.onvoard_webhooks, "id"),
-        }[name]  # fmt: skip
-        read, number = 0, 1
+        """The short lists without a time: read whole, page by page; what is gone leaves the mirror. -> how many"""
+        listed, read, number = self.listings[name], set[str](), 1
         while True:
-            page: Page[Any] = await listing.list(page=number, page_size=PAGE)  # type: ignore[attr-defined]
-            self._note(name, page)
+            page = await listed.fetch(number)
+            await self._refuse(name, page)
             rows = [absorb.row_of(item) for item in page.items]
-            await self.db.run(lambda conn, rows=rows: mirror.save_records(conn, table, rows, key))  # type: ignore[misc]
-            read += len(rows)
+            await self.db.run(lambda conn, rows=rows: mirror.save_records(conn, listed.table, rows, listed.key))  # type: ignore[misc]
+            read |= {row[listed.key] for row in rows}
             self.progress.advance(name, len(rows))
             if is_last(page, PAGE):
-                return read
+                break
             number += 1
+        known = await self.db.run(lambda conn: mirror.keys(conn, listed.table, listed.key))
+        for key in sorted(known - read):
+            if await listed.is_gone(key):
+                await self.db.run(lambda conn, key=key: mirror.mark_gone(conn, listed.table, key, self.now()))  # type: ignore[misc]
+        return len(read)
 
     @staticmethod
     async def _side_by_side(*work: Awaitable[Any]) -> list[Any]:

@@ -4,7 +4,7 @@ when answered."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,12 +53,15 @@ class Drain:
     ) -> None:
         self.onvoard, self.digital, self.db, self.settler = onvoard, digital, db, settler
         self.now, self.progress, self.batch_size = now, progress, batch_size
+        self.only: Set[int] | None = None
 
-    async def all(self, *, activities: bool) -> int:
-        """Every pending push; `activities` says whether OnVoard knows their types. -> how many were sent
+    async def all(self, *, activities: bool, only: Set[int] | None = None) -> int:
+        """Every pending push, or of them `only` these outbox rows; `activities` says whether OnVoard knows their types.
+        -> how many were sent
 
         Raises the PlatformError that kept back some of a lane, after all that could be said of it.
         """
+        self.only = only
         sent = 0
         for lane in Lane:
             if lane is Lane.ACTIVITY and not activities:
@@ -94,7 +97,11 @@ class Drain:
 
     async def _take(self, lane: Lane, platform: Platform, limit: int, after: int) -> list[Row]:
         def take(conn: Connection) -> list[Row]:
-            rows = outbox.waiting(conn, lane, platform, limit, after=after)
+            reached = after
+            rows: list[Row] = []
+            while not rows and (found := outbox.waiting(conn, lane, platform, limit, after=reached)):
+                reached = found[-1]["id"]
+                rows = [row for row in found if self.only is None or row["id"] in self.only]
             outbox.mark_sending(conn, [row["id"] for row in rows], self.now())
             return rows
 

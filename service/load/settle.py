@@ -9,7 +9,7 @@ from typing import Any
 from service.core import consent
 from service.core.identity import MatchedBy
 from service.core.mapping import FieldMap, normal_email
-from service.core.records import Bases, Native, Platform
+from service.core.records import Bases, Native, Platform, Refusal, native
 from service.store import absorb, erasure, ledger, mirror, outbox, people
 from service.store import tables as t
 from service.store.database import Connection
@@ -46,7 +46,7 @@ class Settler:
         people.touch(conn, [row["person_id"]])
 
     def gone_from_onvoard(self, conn: Connection, row: Row, now: datetime) -> None:
-        mirror.mark_deleted(conn, t.onvoard_contacts, row["target"], now)
+        mirror.mark_gone(conn, t.onvoard_contacts, row["target"], now)
         outbox.mark(conn, [row["id"]], "cancelled", now, "the contact was deleted on OnVoard")
 
     def activity(self, conn: Connection, row: Row, activity: Any, now: datetime) -> None:
@@ -147,17 +147,36 @@ class Settler:
         bases = ledger.get_bases(conn, row["person_id"])
         settled = {platform: answered, platform.other: {name: source[name] for name in answered}}
         ledger.put_bases(conn, row["person_id"], ledger.advance(bases, settled), now)
+        unheard = self._unheard(row, platform, source, answered)
+        ledger.record_refusals(conn, row["person_id"], unheard, self.run_id, now)
         outbox.mark(conn, [row["id"]], "done", now)
         outbox.bury(conn, row, now)
         people.touch(conn, [row["person_id"]])
+
+    def _unheard(
+        self, row: Row, platform: Platform, source: Mapping[str, Native], answered: Mapping[str, Native]
+    ) -> list[Refusal]:
+        """The values that a platform accepted and did not take: its answer shows what was there before."""
+        before = native({d["of"]: d["before"] for d in row["details"] if d.get("of") in source and "undoes" not in d})
+        found = []
+        for name, value in before.items():
+            rule = self.mapping.by_name.get(name)
+            if rule is None:
+                continue
+            sent, was, shows = (self.mapping.key(rule, each) for each in (source[name], value, answered[name]))
+            if was == shows != sent:
+                found.append(Refusal(name, platform, source[name], "accepted, but the answer shows what was there"))
+        return found
 
     def _opted_out(self, conn: Connection, row: Row, platform: Platform, shows: bool, now: datetime) -> None:
         if not shows:
             reason = f"{platform} accepted the opt-out, but its answer does not show it"
             outbox.mark(conn, [row["id"]], "dead", now, reason)
             return
-        bases = ledger.get_bases(conn, row["person_id"])
-        ledger.put_bases(conn, row["person_id"], consent.confirmed(bases), now)
+        # The opt-out of an address has not been agreed on before both sides show it.
+        if not row["basis"].get("of_address") or people.opted_out(conn, row["person_id"], platform.other):
+            bases = ledger.get_bases(conn, row["person_id"])
+            ledger.put_bases(conn, row["person_id"], consent.confirmed(bases), now)
         outbox.mark(conn, [row["id"]], "done", now)
 
     def _erased(self, conn: Connection, row: Row, contact: Any, now: datetime) -> None:
@@ -182,8 +201,3 @@ class Settler:
             if rule.name in fields:
                 named |= rule.by_column(platform, fields[rule.name])
         ledger.record_changes(conn, row, named, self.run_id, now)
-
-
-def native(stored: Mapping[str, Any]) -> dict[str, Native]:
-    """Field values as JSON keeps them -> as the core knows them."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}

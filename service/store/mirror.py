@@ -19,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    delete,
     func,
     literal,
     literal_column,
@@ -191,11 +192,17 @@ def save_completions(conn: Connection, rows: Sequence[Row]) -> None:
         conn.execute(statement, list({(row["unique_id"], row["objective_key"]): row for row in rows}.values()))
 
 
-def onvoard_ids_created_between(conn: Connection, table: Table, lower: datetime, upper: datetime) -> set[str]:
-    """The ids that the mirror holds as alive with lower <= created_at < upper."""
-    created: Column[Any] = table.c.created_at
-    query = select(table.c.id).where(created >= lower, created < upper, table.c.deleted_at.is_(None))
+def ids_between(conn: Connection, table: Table, dated_by: str, lower: datetime, upper: datetime) -> set[str]:
+    """The ids that the mirror holds as alive, of the times from `lower` to before `upper`."""
+    when: Column[Any] = table.c[dated_by]
+    query = select(table.c.id).where(when >= lower, when < upper)
+    if "deleted_at" in table.c:
+        query = query.where(table.c.deleted_at.is_(None))
     return set(conn.execute(query).scalars())
+
+
+def keys(conn: Connection, table: Table, key: str) -> set[str]:
+    return set(conn.execute(select(table.c[key])).scalars())
 
 
 def some_contacts(conn: Connection, limit: int) -> list[str]:
@@ -205,9 +212,14 @@ def some_contacts(conn: Connection, limit: int) -> list[str]:
     return list(conn.execute(query).scalars())
 
 
-def mark_deleted(conn: Connection, table: Table, record_id: str, now: datetime) -> None:
+def mark_gone(conn: Connection, table: Table, key: str, now: datetime) -> None:
+    """A record that its platform no longer has: `deleted_at` where the table has one, else its row goes."""
+    (primary,) = table.primary_key.columns
+    if "deleted_at" not in table.c:
+        conn.execute(delete(table).where(primary == key))
+        return
     values = {"deleted_at": now} | ({"dirty": True} if "dirty" in table.c else {})
-    conn.execute(update(table).where(table.c.id == record_id, table.c.deleted_at.is_(None)).values(values))
+    conn.execute(update(table).where(primary == key, table.c.deleted_at.is_(None)).values(values))
 
 
 def due_for_refresh(conn: Connection, before: datetime, after: str, limit: int) -> list[str]:
@@ -235,8 +247,11 @@ def sync_ids_known(conn: Connection, sync_ids: Iterable[str]) -> set[str]:
     return set(conn.execute(select(column).where(column.in_(list(sync_ids)))).scalars())
 
 
-def property_type_keys(conn: Connection) -> set[str]:
-    return set(conn.execute(select(t.onvoard_contact_property_types.c.key)).scalars())
+def link_property_fits(conn: Connection) -> bool:
+    """Whether OnVoard has the link property, and as text: under one of another type every write would be refused."""
+    types = t.onvoard_contact_property_types.c
+    held = select(types.value_type).where(types.key == LINK_PROPERTY)
+    return conn.execute(held.where(func.coalesce(types.value_type, "STRING") == "STRING")).first() is not None
 
 
 def activity_type_accessors(conn: Connection) -> set[str]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, literal, or_, select, update
 
 from service.core.consent import FLAGS
 from service.core.records import Platform
@@ -23,6 +23,7 @@ from service.store.mirror import in_parts, insert
 
 Row = dict[str, Any]
 _O = t.outbox
+DISCARDED = "discarded by a person: "
 
 
 class Lane(IntEnum):
@@ -37,6 +38,7 @@ class Operation(StrEnum):
     CREATE_CONTACT = "create_contact"  # on either platform
     UPSERT_CONTACT = "upsert_contact"  # Digital Onboarding
     CREATE_ACTIVITY = "create_activity"  # OnVoard
+    READ_RECORD = "read_record"  # from either: what could not be kept (see `oddities`)
 
 
 def fingerprint(platform: str, target: str | None, payload: Mapping[str, Any]) -> str:
@@ -60,10 +62,14 @@ def stage(
     status: str = "pending",
     sync_id: str | None = None,
 ) -> bool:
-    """Write one push down; False where it is a dead letter already, or was said once and for all (`sync_id`)."""
+    """Write one push down; False where it is a dead letter, was one that is discarded, or was said once and for all
+    (`sync_id`)."""
     said_again = FLAGS[platform] if lane is not Lane.OPT_OUT else ()  # a flag beside a change makes it no other change
     print_ = fingerprint(platform, target, {key: payload[key] for key in payload if key not in said_again})
-    dead = select(_O.c.id).where(_O.c.person_id == person_id, _O.c.status == "dead", _O.c.fingerprint == print_)
+    given_up = _O.c.status == "dead"
+    if lane is not Lane.OPT_OUT:  # that one is owed to the person, whatever an operator discards
+        given_up |= _O.c.last_error.startswith(DISCARDED, autoescape=True)
+    dead = select(_O.c.id).where(_O.c.person_id == person_id, given_up, _O.c.fingerprint == print_)
     if conn.execute(dead).first() is not None:
         return False
     row = {
@@ -213,6 +219,22 @@ def take_back(conn: Connection, ids: Sequence[int]) -> None:
         theirs = _O.c.id.in_(part)
         people.touch(conn, set(conn.execute(select(_O.c.person_id).where(theirs)).scalars()) - {None})
         conn.execute(delete(_O).where(theirs, _O.c.attempts == 0, _O.c.sync_id.is_(None)))
+
+
+def by_ids(conn: Connection, ids: Iterable[int]) -> list[Row]:
+    return [dict(row) for row in conn.execute(select(_O).where(_O.c.id.in_(list(ids))).order_by(_O.c.id)).mappings()]
+
+
+def retry(conn: Connection, ids: Sequence[int], now: datetime) -> None:
+    """These dead letters may leave once more; what their people's records say by then is decided anew."""
+    mark(conn, ids, "pending", now)
+    people.touch(conn, set(conn.execute(select(_O.c.person_id).where(_O.c.id.in_(ids))).scalars()) - {None})
+
+
+def discard(conn: Connection, ids: Sequence[int], now: datetime) -> None:
+    """These dead letters are given up: what they said is not said again."""
+    why = literal(DISCARDED) + func.coalesce(_O.c.last_error, "")
+    conn.execute(update(_O).where(_O.c.id.in_(ids)).values(status="cancelled", last_error=why, updated_at=now))
 
 
 def new_dead(conn: Connection, since: datetime) -> int:

@@ -8,11 +8,15 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, literal, or_, select, union, update
 
+from service.core.consent import onvoard_opted_out
 from service.core.identity import MatchedBy
+from service.core.records import Platform
 from service.store import tables as t
 from service.store.mirror import in_parts
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
+UNLINKED = "unlinked by hand"
+_UNSENT = ("pending", "held", "unknown")
 
 
 def adopt(conn: Connection, now: datetime) -> None:
@@ -37,12 +41,15 @@ def adopt(conn: Connection, now: datetime) -> None:
 
 
 def release_deleted(conn: Connection) -> None:
-    """A contact that is gone from OnVoard leaves its person; nobody is created for that person again."""
+    """A contact that is gone from OnVoard leaves its person; nobody is created for that person again, on either side,
+    and what was still to be carried over to the other side stays where it was."""
     gone = select(_OV.c.id).where(_OV.c.deleted_at.is_not(None))
     o = t.outbox.c
+    left = select(_P.c.id).where(_P.c.onvoard_contact_id.in_(gone))
+    waiting = or_(o.target.in_(gone) & (o.platform == "onvoard"), o.person_id.in_(left) & (o.lane > 0))
     conn.execute(
         update(t.outbox)
-        .where(o.platform == "onvoard", o.target.in_(gone), o.status.in_(["pending", "held", "unknown"]))
+        .where(waiting, o.status.in_(_UNSENT))
         .values(status="cancelled", last_error="the contact was deleted on OnVoard")
     )
     conn.execute(
@@ -59,6 +66,34 @@ def release_deleted(conn: Connection) -> None:
     gone_people = select(_P.c.id).where(_P.c.onvoard_contact_id.is_(None), _P.c.former_onvoard_contact_id.is_not(None))
     conn.execute(delete(t.bases).where(t.bases.c.person_id.in_(gone_people)))
     conn.execute(update(_OV).where(_OV.c.deleted_at.is_not(None), _OV.c.dirty).values(dirty=False))
+
+
+def left_behind(conn: Connection, platform: Platform, *, even_suspicious: bool) -> list[tuple[int, str]]:
+    """People whose contact on the other platform is proven to be gone, as (person id, contact on this one): those who
+    are not opted out of e-mail, and were not at any time since. An opt-in after that is the person's own.
+
+    `even_suspicious`: also those who were found to be gone together with everybody else (law 12).
+    """
+    r, c = t.opt_outs.c, t.conflicts.c
+    if platform is Platform.DIGITAL_ONBOARDING:
+        contact, gone_at = _DO.c.unique_id, _OV.c.deleted_at
+        source = _P.join(_DO, _DO.c.unique_id == _P.c.unique_id).join(_OV, _OV.c.id == _P.c.former_onvoard_contact_id)
+        where: list[Any] = [_P.c.onvoard_contact_id.is_(None), _DO.c.removed_at.is_(None)]
+        where.append(_DO.c.unsubscribe_email.is_not(True))
+    else:
+        contact, gone_at = _OV.c.id, _DO.c.removed_at
+        source = _P.join(_OV, _OV.c.id == _P.c.onvoard_contact_id).join(_DO, _DO.c.unique_id == _P.c.unique_id)
+        flags = (_OV.c.email_unsubscribed, _OV.c.email_marked_as_spam, _OV.c.email_hard_bounced)
+        where = [_OV.c.deleted_at.is_(None), *(flag.is_not(True) for flag in flags)]
+        suspicious = exists().where(
+            c.person_id == _P.c.id, c.kind == "removed_on_digital_onboarding", c.status == "open",
+            c.run_id == t.runs.c.id, t.runs.c.outcome == "suspiciously empty",
+        )  # fmt: skip
+        where += [] if even_suspicious else [~suspicious]
+    stood = or_(r.lifted_at.is_(None), r.lifted_at >= gone_at)
+    was_out = exists().where(r.platform == platform.value, r.contact == contact, r.channel == "email", stood)
+    query = select(_P.c.id, contact).select_from(source).where(_P.c.state == "active", gone_at.is_not(None), *where)
+    return [(person_id, target) for person_id, target in conn.execute(query.where(~was_out).order_by(_P.c.id))]
 
 
 def link(conn: Connection, contact_id: str, unique_id: str, by: MatchedBy, now: datetime) -> int:
@@ -82,6 +117,48 @@ def link(conn: Connection, contact_id: str, unique_id: str, by: MatchedBy, now: 
     conn.execute(update(_P).where(_P.c.id == keep).values(values))
     touch(conn, [keep])
     return keep
+
+
+def unlink(conn: Connection, person_id: int, now: datetime) -> int:
+    """OnVoard's contact keeps the person and the history. -> the new person of Digital Onboarding's contact"""
+    unique_id = conn.execute(select(_P.c.unique_id).where(_P.c.id == person_id)).scalar_one()
+    alone = {"unique_id": None, "matched_by": None, "linked_at": None, "settled_at": None}
+    conn.execute(update(_P).where(_P.c.id == person_id).values(alone))
+    other = _new_person(conn, now)
+    conn.execute(update(_P).where(_P.c.id == other).values(unique_id=unique_id))
+    cancel_waiting(conn, [person_id], UNLINKED, now)
+    o = t.outbox.c
+    theirs = (o.person_id == person_id, o.platform == "digital_onboarding", o.status.in_(_UNSENT))
+    conn.execute(update(t.outbox).where(*theirs).values(person_id=other))
+    conn.execute(delete(t.bases).where(t.bases.c.person_id == person_id))
+    touch(conn, [person_id, other])
+    return other
+
+
+def cancel_waiting(conn: Connection, person_ids: Iterable[int], why: str, now: datetime) -> None:
+    """What was decided for these persons and did not leave yet is not sent, but for opt-outs."""
+    o = t.outbox.c
+    waiting = (o.person_id.in_(list(person_ids)), o.status.in_(_UNSENT), o.lane > 0)
+    conn.execute(update(t.outbox).where(*waiting).values(status="cancelled", updated_at=now, last_error=why))
+
+
+def drop_removed(conn: Connection, unique_id: str) -> None:
+    """A contact that was removed on Digital Onboarding leaves its person, and the mirror."""
+    conn.execute(
+        update(_P)
+        .where(_P.c.unique_id == unique_id)
+        .values(unique_id=None, matched_by=None, linked_at=None, settled_at=None)
+    )
+    conn.execute(delete(_DO).where(_DO.c.unique_id == unique_id))
+
+
+def expect_anew(conn: Connection, unique_id: str) -> None:
+    """A contact that was removed on Digital Onboarding, and stands there anew: nothing is known of it until it has
+    been asked about. It was announced when it was first seen."""
+    kept = ("unique_id", "unique_id_key", "origin", "created_by_bridge", "unsubscribe_email", "unsubscribe_sms")
+    blank: dict[str, Any] = {column.name: None for column in _DO.c if column.name not in kept}
+    known = {"raw": {"unique_id": unique_id}, "content_hash": "", "announced": True, "dirty": True}
+    conn.execute(update(_DO).where(_DO.c.unique_id == unique_id).values(blank | known))
 
 
 def _new_person(conn: Connection, now: datetime) -> int:
@@ -122,11 +199,11 @@ def settle_looks(conn: Connection, contact_ids: Iterable[str] = (), unique_ids: 
     conn.execute(update(_DO).where(_DO.c.unique_id.in_(list(unique_ids))).values(dirty=False))
 
 
-def dirty_pairs(conn: Connection, after: int, limit: int, *, asked_again: str) -> list[int]:
-    """Linked, living persons of whom a side changed; of the frozen ones, those about whom a conflict of the kind
-    `asked_again` was opened."""
+def dirty_pairs(conn: Connection, after: int, limit: int, *, asked_again: Sequence[str]) -> list[int]:
+    """Linked, living persons of whom a side changed; of the frozen ones, those about whom a conflict of these kinds
+    was opened."""
     c = t.conflicts.c
-    theirs = select(c.id).where(c.kind == asked_again, c.person_id == _P.c.id, c.status == "open")
+    theirs = select(c.id).where(c.kind.in_(asked_again), c.person_id == _P.c.id, c.status == "open")
     alive = and_(
         _P.c.state == "active",
         _P.c.id > after,
@@ -163,8 +240,26 @@ def settle(conn: Connection, person_id: int, now: datetime) -> None:
     conn.execute(update(_P).where(_P.c.id == person_id, _P.c.settled_at.is_(None)).values(settled_at=now))
 
 
+def opted_out(conn: Connection, person_id: int, platform: Platform) -> bool:
+    """Whether a person's contact on this platform shows an e-mail opt-out."""
+    if platform is Platform.ONVOARD:
+        query = select(_OV).join(_P, _P.c.onvoard_contact_id == _OV.c.id).where(_P.c.id == person_id)
+        contact = conn.execute(query).mappings().one_or_none()
+        return contact is not None and onvoard_opted_out(dict(contact))
+    query = select(_DO.c.unsubscribe_email).join(_P, _P.c.unique_id == _DO.c.unique_id).where(_P.c.id == person_id)
+    return conn.execute(query).scalar() is True
+
+
 def settled_before(conn: Connection, when: datetime) -> int:
     query = select(func.count()).select_from(_P).where(_P.c.state == "active", _P.c.settled_at < when)
+    return int(conn.execute(query).scalar_one())
+
+
+def linked_until_now(conn: Connection, run_id: int, platform: Platform) -> int:
+    """How many of those whose changes a run holds back were linked until their other contact was deleted."""
+    o = t.outbox.c
+    held = (o.run_id == run_id, o.platform == platform.value, o.status == "held", _P.c.settled_at.is_(None))
+    query = select(func.count(_P.c.id.distinct())).join(t.outbox, o.person_id == _P.c.id).where(*held)
     return int(conn.execute(query).scalar_one())
 
 

@@ -50,9 +50,12 @@ __all__ = [
     "onvoard_resources",
     "onvoard_reviews",
     "onvoard_webhooks",
+    "opt_outs",
     "outbox",
     "persons",
     "runs",
+    "separations",
+    "surprises",
     "tombstones",
     "webhook_events",
     "windows",
@@ -111,7 +114,34 @@ conflicts = Table(
     Column("resolved_at", UtcDateTime),
     Column("resolved_by", Text),
     Column("run_id", Id),
+    Column("note", Text),  # why the person who resolved it did so
     sqlite_autoincrement=True,
+)
+
+# Every opt-out that a platform ever showed: it belongs to that contact and to the address that it had.
+opt_outs = Table(
+    "opt_outs",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("platform", Text, nullable=False),
+    Column("contact", Text, nullable=False),  # contact id, or unique_id
+    Column("channel", Text, nullable=False),  # email, sms
+    Column("email_key", Text, index=True),  # normalised; null once the person is erased
+    Column("source", Text, nullable=False),  # unsubscribed, spam, hard_bounce, suppressed
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("lifted_at", UtcDateTime),  # the platform showed an opt-in again
+    Index("ix_opt_outs_contact_platform_channel", "contact", "platform", "channel"),
+    sqlite_autoincrement=True,
+)
+
+# Contacts that a person has told apart: they are not linked to each other by rule.
+separations = Table(
+    "separations",
+    metadata,
+    Column("onvoard_contact_id", Text, primary_key=True),
+    Column("unique_id", Text, primary_key=True, index=True),
+    Column("since", UtcDateTime, nullable=False),
+    Column("reason", Text),
 )
 
 outbox = Table(
@@ -166,6 +196,9 @@ changes = Table(
     Column("rule", Text),
     Column("at", UtcDateTime),
     Column("outbox_id", Id),
+    Column("source", Text),  # the platform whose value it is
+    Column("said_at", UtcDateTime),  # when that record was edited, as far as it is known
+    Column("losing_value", Text),  # what the other side had changed too, and lost
     sqlite_autoincrement=True,
 )
 
@@ -213,6 +246,21 @@ webhook_events = Table(
     Column("payload", Json),
     Column("received_at", UtcDateTime),
     Column("processed_at", UtcDateTime),
+    Column("subject", Text, index=True),  # the contact that it is about, as its platform names it
+    Index(
+        "ix_webhook_events_pending", "received_at",
+        sqlite_where=text("status = 'pending'"), postgresql_where=text("status = 'pending'"),
+    ),
+)
+
+surprises = Table(
+    "surprises",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("what", Text, primary_key=True),  # a kind, never a value: "contact.rating: expected number, got text"
+    Column("times", Integer, nullable=False),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    Column("last_seen_at", UtcDateTime, nullable=False),
 )
 
 accounts = Table(

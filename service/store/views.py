@@ -76,33 +76,70 @@ SELECT
 FROM onvoard_activities a
 """
 
+# What was carried over, and what could not be: `losing_value` is what gave way, or went nowhere.
 _FIELD_HISTORY = """
-SELECT c.person_id, c.platform, c.field, c.old_value, c.new_value, c.rule, c.run_id, c.at
+SELECT
+    c.person_id, c.platform, c.field, c.old_value, c.new_value, c.rule, c.run_id, c.at, c.source, c.said_at,
+    c.losing_value
 FROM changes c
+UNION ALL
+SELECT
+    k.person_id, NULL AS platform, k.field, NULL AS old_value, NULL AS new_value, k.reason AS rule, k.run_id,
+    k.created_at AS at, CASE WHEN k.onvoard_value IS NULL THEN 'digital_onboarding' ELSE 'onvoard' END AS source,
+    NULL AS said_at, COALESCE(k.onvoard_value, k.digital_onboarding_value) AS losing_value
+FROM conflicts k
+WHERE k.kind = 'not_transferable'
 """
 
-VIEWS = {
-    "people": _PEOPLE,
-    "reviews": _REVIEWS,
-    "activities": _ACTIVITIES,
-    "field_history": _FIELD_HISTORY,
+# OnVoard has no endpoint for lists, tags and segments: they are found only on contacts (its "Contact Object").
+_ELEMENTS = {
+    "sqlite": "json_each(CASE json_type(c.{0}) WHEN 'array' THEN c.{0} ELSE '[]' END)",
+    "postgresql": "jsonb_array_elements(CASE jsonb_typeof(c.{0}) WHEN 'array' THEN c.{0} ELSE '[]' END)",
 }
+_GROUPS = ("list", "tag", "segment")
+
+
+def _memberships(dialect: str) -> str:
+    return "\nUNION ALL".join(
+        f"""
+SELECT
+    c.id AS contact_id, '{kind}' AS kind, CAST(g.value ->> 'id' AS TEXT) AS id, CAST(g.value ->> 'name' AS TEXT) AS name
+FROM onvoard_contacts c CROSS JOIN {_ELEMENTS[dialect].format(f"{kind}s")} g
+WHERE c.deleted_at IS NULL"""
+        for kind in _GROUPS
+    )
+
+
+def _group(kind: str) -> str:
+    return f"""
+SELECT id, MAX(name) AS name, COUNT(*) AS contact_count
+FROM onvoard_memberships
+WHERE kind = '{kind}'
+GROUP BY id
+"""
+
+
+def declared(dialect: str) -> dict[str, str]:
+    """Name -> query, each after what it reads."""
+    return {
+        "people": _PEOPLE,
+        "reviews": _REVIEWS,
+        "activities": _ACTIVITIES,
+        "field_history": _FIELD_HISTORY,
+        "onvoard_memberships": _memberships(dialect),
+        **{f"onvoard_{kind}s": _group(kind) for kind in _GROUPS},
+    }
 
 # Columns that no table declares: SQLite cannot tell that these are booleans.
 COMPUTED_BOOLEANS = frozenset({"email_opted_out", "sms_opted_out"})
 
 
-def statements() -> list[str]:
-    """CREATE VIEW for each, the same text for both databases."""
-    return [f"CREATE VIEW {name} AS{query.rstrip()}" for name, query in VIEWS.items()]
-
-
 def create(conn: Connection) -> None:
-    for statement in statements():
-        conn.exec_driver_sql(statement)
+    for name, query in declared(conn.dialect.name).items():
+        conn.exec_driver_sql(f"CREATE VIEW {name} AS{query.rstrip()}")
 
 
 def drop(conn: Connection) -> None:
     """SQLite rebuilds a table by renaming it, which a view in its way forbids: a migration drops the views first."""
-    for name in reversed(VIEWS):
+    for name in reversed(declared(conn.dialect.name)):
         conn.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -26,6 +25,7 @@ class Health:
         self._db, self._is_scheduled, self._patience = db, is_scheduled, patience
         self._wanted = migrate.head()
         self._looking: asyncio.Task[str | None] | None = None
+        self.routes = [Route("/healthz", self.alive), Route("/readyz", self.ready)]
 
     async def alive(self, _: Request) -> JSONResponse:
         return JSONResponse({"status": "ok"}, headers=NEVER_CACHED)
@@ -52,7 +52,3 @@ class Health:
         if revision == self._wanted:
             return None
         return f"the database is at {revision or 'no migration'}, and {self._wanted} is needed: {migrate.UPGRADE}"
-
-
-def application(health: Health) -> Starlette:
-    return Starlette(routes=[Route("/healthz", health.alive), Route("/readyz", health.ready)])

@@ -22,12 +22,12 @@ from tests.cycle.world import World, check_journal, open_world
 async def _world(db: Database, database_url: str, tmp_path: Path) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         sandbox = stack.enter_context(Sandbox())
-        _only_email_activities(sandbox)
+        only_email_activities(sandbox)
         yield await open_world(stack, sandbox, db, database_url, str(tmp_path / "state"))
         check_journal(sandbox.journal.entries())
 
 
-def _only_email_activities(sandbox: Sandbox) -> None:
+def only_email_activities(sandbox: Sandbox) -> None:
     """What orders and carts are made of is of no interest here, and reading it takes a sixth of every sync."""
     account = sandbox.onvoard
     kept = {each.id for each in account.resources.values() if each.key.startswith("email_")}

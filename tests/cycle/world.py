@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 from sqlalchemy import text
 
 from service import app, runs, settings, setup
-from service.bridge import Bridge, Report
+from service.bridge import Bridge, Report, no_surprises
 from service.core.mapping import FieldMap
+from service.core.records import Platform
 from service.extract.importer import Imported
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
@@ -250,11 +251,16 @@ async def open_world(stack: AsyncExitStack, sandbox: Sandbox, db: Database, data
     }
     loaded = settings.load(overrides, environ={})
     now = sandbox.clock.now
-    onvoard = OnVoard(sandbox.onvoard_url, sandbox.api_key, limits=FAST, now=now)
+    surprises = no_surprises()
+    onvoard = OnVoard(
+        sandbox.onvoard_url, sandbox.api_key, limits=FAST, now=now, on_surprise=surprises[Platform.ONVOARD].update
+    )
     digital = DigitalOnboarding(
         sandbox.digital_onboarding_url, sandbox.client_id, sandbox.client_secret,
         state_dir=loaded.state_dir, limits=FAST, now=now,
+        on_surprise=surprises[Platform.DIGITAL_ONBOARDING].update,
     )  # fmt: skip
     await stack.enter_async_context(onvoard)
     await stack.enter_async_context(digital)
-    return World(sandbox, db, Bridge(loaded, db, onvoard, digital, app.field_map(loaded), now), overrides)
+    bridge = Bridge(loaded, db, onvoard, digital, app.field_map(loaded), now, surprises)
+    return World(sandbox, db, bridge, overrides)

@@ -78,15 +78,20 @@ def test_up_down_and_up_again_on_a_filled_database(db: Database) -> None:
         assert counts(conn) == {1}
 
 
-def test_going_on_from_the_first_revision_loses_nothing(db: Database) -> None:
-    """With one revision this is short; with the next it is what makes sure that it is reversible."""
+def test_each_step_back_and_forth_loses_no_row_that_the_older_revision_could_hold(db: Database) -> None:
     migrate.upgrade(db)
     with db.begin() as conn:
         fill(conn)
-    migrate.downgrade(db, "0001_mirror")
+    kept = set(metadata.tables)
+    while migrate.current(db) != "0001_mirror":
+        migrate.downgrade(db)
+        with db.begin() as conn:
+            kept &= set(inspect(conn).get_table_names())
     migrate.upgrade(db)
     with db.begin() as conn:
-        assert counts(conn) == {1}
+        held = {name for name in metadata.tables if conn.execute(text(f"SELECT count(*) FROM {name}")).scalar() == 1}
+    assert held == kept
+    assert {"persons", "outbox", "webhook_events", "onvoard_contacts"} <= kept
 
 
 def test_the_migrations_make_what_is_declared(db: Database) -> None:
@@ -135,7 +140,7 @@ def test_the_views_are_the_declared_ones(db: Database) -> None:
         assert view_texts(conn) == {}
         views.create(conn)
         assert view_texts(conn) == migrated
-        assert set(migrated) == set(views.VIEWS)
+        assert set(migrated) == set(views.declared(conn.dialect.name))
 
 
 def test_two_upgrades_at_once(database_url: str) -> None:

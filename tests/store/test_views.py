@@ -184,7 +184,7 @@ def test_reviews_activities_and_history_know_their_person(db: Database) -> None:
 
     assert ask(db, "SELECT * FROM field_history") == [{
         "person_id": 1, "platform": "onvoard", "field": "phone", "old_value": None, "new_value": "+44", "rule": None,
-        "run_id": None, "at": "2026-01-31T09:30:00.000000Z",
+        "run_id": None, "at": "2026-01-31T09:30:00.000000Z", "source": None, "said_at": None, "losing_value": None,
     }]  # fmt: skip
 
     example = (

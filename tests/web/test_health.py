@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 import httpx
 import psycopg
 import pytest
+from starlette.applications import Starlette
 
 from service import settings
 from service.errors import BridgeError
 from service.store import migrate
 from service.store.database import Database
-from service.web.health import Health, application
+from service.web.health import Health
 from service.web.server import address, listen, serving
 
 
@@ -25,7 +26,7 @@ async def served(
 ) -> AsyncIterator[httpx.AsyncClient]:
     database = Database(url)
     listening = listen(settings.load({"web.port": 0}))
-    app = application(Health(database, scheduled, patience))
+    app = Starlette(routes=Health(database, scheduled, patience).routes)
     async with (
         serving(app, listening),
         httpx.AsyncClient(base_url=address(listening), trust_env=False) as client,

@@ -1,1 +1,1 @@
-"""OnVoard: `client` and its chapters speak HTTP; `wire`, `rules`, `models` and `enums` are pure."""
+"""OnVoard: `client` and its chapters speak HTTP; `wire`, `rules`, `arguments`, `models` and `enums` are pure."""
