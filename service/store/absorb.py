@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, func, select, update
 
 from service.core.mapping import normal_email
 from service.core.records import Platform
-from service.store import erasure, ledger, mirror, people
+from service.store import erasure, ledger, mirror, people, traces
 from service.store import tables as t
 from service.store.mirror import Row
 
@@ -28,16 +28,26 @@ def row_of(record: Any) -> Row:
 def onvoard_contacts(
     conn: Connection, contacts: Iterable[Any], *, run_id: int, now: datetime, own: bool = False
 ) -> None:
-    """OnVoard contacts as read, or as answered to a write of ours (`own`). Suppressed ones leave the mirror instead."""
+    """OnVoard contacts as read, or as answered to a write of ours (`own`). Suppressed ones leave the mirror instead.
+
+    Of somebody erased nothing is kept, whatever is lifted over there; a new contact with their address, or naming their
+    unique_id, is one of theirs.
+    """
     rows = [row_of(contact) for contact in contacts]
-    stones = erasure.suppressed_contacts(conn, [row["id"] for row in rows])
+    stones = erasure.states(conn, [row["id"] for row in rows])
+    erased = erasure.erased_among(conn, [row["email"] for row in rows], map(_link, rows), for_good=True)
     living: list[Row] = []
     for row in rows:
+        if stones.get(row["id"]) == erasure.ERASED:
+            continue
         if row["suppressed"]:
             if row["id"] not in stones:
                 erasure.suppress(conn, row, run_id, now)
                 mirror.save_onvoard_contacts(conn, [erasure.suppressed_row(row, now)])
                 people.settle_looks(conn, contact_ids=[row["id"]])
+            continue
+        if erased and erased.keys() & {normal_email(row["email"]), normal_email(_link(row))}:
+            erasure.suppress(conn, row, run_id, now, state=erasure.ERASED)
             continue
         if row["id"] in stones:
             erasure.revive(conn, row)
@@ -45,10 +55,14 @@ def onvoard_contacts(
     mirror.save_onvoard_contacts(conn, living, own=own)
 
 
+def _link(row: Row) -> str | None:
+    link = (row["properties"] or {}).get(mirror.LINK_PROPERTY)
+    return link if isinstance(link, str) else None
+
+
 def activities(conn: Connection, records: Iterable[Any]) -> set[str]:
     """-> the contacts to whom something new has happened, the bridge's own activities aside"""
-    rows = [row_of(record) for record in records]
-    rows = _without_suppressed(conn, rows, "contact_id")
+    rows = _without_suppressed(conn, [row_of(record) for record in records], "contact_id", "contact_email")
     table = t.onvoard_activities
     known = set(conn.execute(select(table.c.id).where(table.c.id.in_([row["id"] for row in rows]))).scalars())
     for row in rows:
@@ -60,12 +74,18 @@ def activities(conn: Connection, records: Iterable[Any]) -> set[str]:
 
 def reviews(conn: Connection, records: Iterable[Any]) -> None:
     rows = [row_of(record) | {"deleted_at": None} for record in records]
-    mirror.save_records(conn, t.onvoard_reviews, _without_suppressed(conn, rows, "reviewer_contact_id"))
+    rows = _without_suppressed(conn, rows, "reviewer_contact_id", "reviewer_email")
+    mirror.save_records(conn, t.onvoard_reviews, rows)
 
 
-def _without_suppressed(conn: Connection, rows: list[Row], key: str) -> list[Row]:
+def resource_records(conn: Connection, records: Iterable[Any]) -> None:
+    rows = traces.silent(conn, map(row_of, records))
+    mirror.save_records(conn, t.onvoard_resource_records, rows)
+
+
+def _without_suppressed(conn: Connection, rows: list[Row], key: str, email: str) -> list[Row]:
     stones = erasure.suppressed_contacts(conn, {row[key] for row in rows if row[key]})
-    return [row for row in rows if row[key] not in stones]
+    return traces.kept(conn, [row for row in rows if row[key] not in stones], email)
 
 
 def want_reread(conn: Connection, contact_ids: Iterable[str], happened_at: datetime | None) -> None:
@@ -119,15 +139,18 @@ def digital_contacts(
             new |= {"created_by_bridge": True, "announced": True}
         saved.append(new)
     mirror.save_digital_contacts(conn, saved)
-    _completions(conn, contacts, origin)
+    living = {row["unique_id"] for row in rows}
+    _completions(conn, [contact for contact in contacts if contact.unique_id in living], origin)
 
 
 def without_erased(conn: Connection, rows: list[Row], run_id: int, now: datetime) -> list[Row]:
     """Nothing of an erased person is stored; one who is not opted out yet, is."""
     erased = erasure.erased_among(conn, [row["email"] for row in rows], [row["unique_id"] for row in rows])
+    others = erasure.of_the_living(conn, erased) if erased else ()
     living = []
     for row in rows:
-        person_id = erased.get(normal_email(row["email"])) or erased.get(normal_email(row["unique_id"]))
+        email, unique_id = normal_email(row["email"]), normal_email(row["unique_id"])
+        person_id = erased.get(email) or (erased.get(unique_id) if unique_id not in others else None)
         if person_id is None:
             living.append(row)
         else:
@@ -167,7 +190,6 @@ def _completions(conn: Connection, contacts: Sequence[Any], origin: str) -> None
     rows = [
         completion
         for contact in contacts
-        if contact.unique_id
         for completion in completions_in(contact.unique_id, contact.extras, keys, origin)
     ]
     mirror.save_completions(conn, rows)

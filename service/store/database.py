@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import DatabaseError, DatabaseUnavailable, UsageError
+from service.store.tables import metadata
 
 T = TypeVar("T")
 
@@ -130,20 +131,39 @@ class Database:
         except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as failure:
             raise _translate(self.name, failure).with_traceback(failure.__traceback__) from None
 
-    async def tidy(self) -> None:
-        """What was erased leaves SQLite's write-ahead log too; nothing to do elsewhere."""
-        if self.file is None:
-            return
+    async def tidy(self, *, erased: bool = False) -> bool:
+        """At the end of a run: what it wrote leaves SQLite's write-ahead log. With `erased`, what was erased leaves the
+        free pages and the dead rows too, of both databases.
 
-        def truncate() -> None:
-            with self.translated(), self.engine.connect() as connection:
-                driver: Any = connection.connection.driver_connection
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
+        -> False where another process stands in the way: then it is due again
+        """
+        work = (self._tidy_file if self.file else None) if self.dialect == "sqlite" else self._vacuum_tables
+        if work is None or (work == self._vacuum_tables and not erased):
+            return True
         if self._writer is None:
-            truncate()
-        else:
-            await asyncio.get_running_loop().run_in_executor(self._writer, truncate)
+            return work(erased)
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work, erased)
+
+    def _tidy_file(self, erased: bool) -> bool:
+        with self.translated(), self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            vacuumed = True
+            if erased:
+                try:
+                    driver.execute("VACUUM")
+                except sqlite3.OperationalError:  # locked, or no room for a second copy
+                    vacuumed = False
+            (busy, *_) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return vacuumed and not busy
+
+    def _vacuum_tables(self, _erased: bool) -> bool:
+        try:
+            with self.translated(), self.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                connection.exec_driver_sql(f"VACUUM {', '.join(metadata.tables)}")
+        except DatabaseUnavailable:
+            return False
+        return True
 
     def close(self) -> None:
         """Ends the writer thread, after what it has begun, and all connections. May be called twice."""

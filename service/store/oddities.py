@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, update
 
 from service.core.records import Platform
-from service.store import erasure
 from service.store import tables as t
+from service.store import traces
 from service.store.mirror import clean, insert
 from service.store.outbox import Operation, fingerprint
 
@@ -39,7 +39,7 @@ def refuse(
     It shares the outbox with what could not be pushed: an operator looks for dead letters in one place. Nothing is
     kept that names somebody who is suppressed or erased.
     """
-    if erasure.erased_among(conn, _texts(record), ()):
+    if not traces.silent(conn, [{"record": record}]):
         return False
     said = clean({"record": record})
     row = {
@@ -48,12 +48,3 @@ def refuse(
         "run_id": run_id, "lane": _NO_LANE, "sync_id": "read:" + fingerprint(platform.value, stream, said),
     }  # fmt: skip
     return bool(conn.execute(insert(conn, t.outbox).on_conflict_do_nothing(index_elements=["sync_id"]), row).rowcount)
-
-
-def _texts(value: Any) -> list[str]:
-    """All text in a JSON value."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [text for item in value for text in _texts(item)] if isinstance(value, list) else []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cycle.world import World, is_opt_out
+from service.platforms.onvoard.enums import ResourceIconType, ResourceKind
+from tests.cycle.world import World, is_opt_out, members
 
 WHO = "susan.secret@example.com"
 DATA = ("susan", "secretly", "5550142", "Hidden Lane")
@@ -181,3 +182,60 @@ async def test_nothing_is_left_to_look_at_of_somebody_suppressed(world: World) -
     world.configure(identity__create_on_onvoard=False)  # what is compared has changed: everybody is looked at once
     await world.sync()
     assert world.rows("SELECT id FROM onvoard_contacts WHERE dirty") == []
+
+
+async def test_nobody_is_asked_about_a_suppressed_person_because_somebody_else_names_them(world: World) -> None:
+    await _susan(world, "crm-s")
+    world.ov.suppress(WHO)
+    await world.sync()
+    world.ov.add_contact("ted@example.com", name="Ted", custom_digital_onboarding_unique_id="crm-s")
+    mark = world.mark()
+    await world.sync()
+    writes = world.journal.writes(mark, "digital_onboarding")
+    assert "crm-s" not in [member["unique_id"] for entry in writes for member in members(entry)]
+    await world.quiet()
+
+
+async def test_a_namesake_keeps_what_an_address_like_hers_names(both: World) -> None:
+    """`ann@example.com` is no part of `joann@example.com`, and a unique_id that is a number is in no sentence."""
+    await both.linked("ann", "joann")
+    both.do.edit_contact("crm-joann", email="joann.new@example.com")
+    await both.sync()
+    both.ov.suppress("ann@example.com")
+    await both.sync()
+    history = both.rows("SELECT old_value, new_value FROM changes WHERE field = 'email'")
+    assert {"old_value": "joann@example.com", "new_value": "joann.new@example.com"} in history
+    assert "ann@example.com" not in both.mirror_text().replace("joann@example.com", "")
+
+
+async def test_whoever_has_the_address_as_a_former_unique_id_is_somebody_else(world: World) -> None:
+    """An address was freed and taken by somebody new; the first one still bears it as unique_id, and stays."""
+    world.ov.add_contact("ann@example.com", name="Ann First")
+    await world.sync()
+    world.ov.edit_contact("ann@example.com", email="ann.first@example.com")
+    await world.sync()
+    world.ov.add_contact("ann@example.com", name="Ann Second")
+    await world.sync()
+    first = world.do.contact("ann@example.com")
+    assert first["email"] == "ann.first@example.com"
+    world.ov.suppress("ann@example.com")
+    await world.sync()
+    assert world.status("ann.first@example.com")[0] == "linked"
+    assert not world.do.contact("ann@example.com")["unsubscribe_email"]
+    await world.quiet()
+
+
+async def test_a_record_that_names_a_suppressed_person_does_not_come_back(world: World) -> None:
+    await world.linked("ann", "bob")
+    client = world.bridge.onvoard
+    made = await client.resources.create(
+        key="loan", name="Loan", kind=ResourceKind.OBJECT, icon_type=ResourceIconType.NATIVE, icon_class="bank"
+    )
+    for name in ("ann", "bob"):
+        await client.resource_records.create(resource=made.id, context_id=f"{name}@example.com", data={})
+    await world.sync()
+    assert world.value("SELECT count(*) FROM onvoard_resource_records") == 2
+    world.ov.suppress("ann@example.com")
+    await world.sync()
+    await world.sync()
+    assert world.value("SELECT context_id FROM onvoard_resource_records") == "bob@example.com"
