@@ -165,7 +165,7 @@ class Cycle:
         self.report.held = brake.rule(conn, frame)
 
     async def push(self, *, only: Set[int] | None = None) -> int:
-        """What is pending, or `only` these of it; activities once `setup` has made their types. -> how many were sent"""
+        """What is pending, or `only` these; activities once `setup` has made their types. -> how many were sent"""
         return await self.drain.all(activities=await self.bridge.db.run(_activities_ready), only=only)
 
     async def reconcile_and_push(self, *, brake_on: bool = True) -> None:

@@ -2,105 +2,166 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from service.bridge import Bridge
-from service.core.mapping import FieldMap
-from service.core.records import Native, Platform
-from service.errors import PlanMoved
-from service.load.settle import native
-from service.plans import PUSH, Plan, entry, tally
-from service.store import ledger, outbox, people
+from service.core.mapping import CannotTake, FieldMap, FieldRule
+from service.core.records import Native, Platform, native, shown
+from service.decide.merging import change_payload, sides_of
+from service.errors import NobodyFound, PlanMoved
+from service.plans import PUSH, Plan, entry, stays, tally
+from service.store import cursors, ledger, outbox, people, reports
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 
 Row = dict[str, Any]
+_STAY = {Lane.OPT_OUT: "opt_outs_stay", Lane.CREATION: "created_contacts_stay", Lane.ACTIVITY: "activities_stay"}
 
 
 async def undo(bridge: Bridge, run_id: int) -> Plan:
-    """A plan that gives back the values that a run has overwritten, where nobody has edited them since. An opt-out
-    stays, and so does whoever was created."""
-    return await bridge.db.run(lambda conn: _undo_plan(conn, bridge, run_id))
+    """A plan that gives back the values that a run has overwritten, where the field still shows what the run wrote.
+
+    An opt-out stays, and so do contacts and activities that were made: the summary counts them. Raises NobodyFound
+    where there is no such run.
+    """
+
+    def make(conn: Connection) -> Plan:
+        if not reports.run_known(conn, run_id):
+            raise NobodyFound(
+                f"there is no run {run_id}", hint="contact-bridge query 'SELECT id, kind, started_at FROM runs'"
+            )
+        return plan_of(conn, bridge, run_id).sealed(cursors.hash_key(conn))
+
+    return await bridge.db.run(make)
 
 
-def _undo_plan(conn: Connection, bridge: Bridge, run_id: int) -> Plan:
-    plan, skipped = Plan("undo"), 0
+@dataclass(slots=True)
+class _Overwritten:
+    """What a run did to one contact: by field, what it showed before, and what the run's last write left there."""
+
+    target: str
+    before: dict[str, Native] = field(default_factory=dict)
+    left: dict[str, Native] = field(default_factory=dict)
+    details: dict[str, list[Row]] = field(default_factory=dict)
+
+
+def plan_of(conn: Connection, bridge: Bridge, run_id: int) -> Plan:
+    plan = Plan("undo", undoes=run_id, mapping=bridge.mapping.fingerprint())
+    plan.summary = {"changes": 0, "left_alone": 0, **dict.fromkeys(_STAY.values(), 0)}
+    found: dict[tuple[int, Platform], _Overwritten] = {}
     for row in outbox.done_in(conn, run_id):
-        platform = Platform(row["platform"])
-        shows = _columns_now(conn, bridge.mapping, row["person_id"], platform)
-        left = ledger.written(conn, row["id"])
-        details = row["details"] or ()
-        back = [d for d in details if "before" in d and shows.get(d["field"]) == (left.get(d["field"]) or "")]
-        skipped += len(details) - len(back)
-        if back:
-            plan.pushes.append(_back(row, back, bridge.mapping, platform))
+        if row["lane"] in _STAY:
+            plan.summary[_STAY[row["lane"]]] += 1
+        else:
+            _note(conn, found, row, bridge.mapping)
+    for (person_id, platform), overwritten in found.items():
+        _give_back(conn, bridge, plan, person_id, platform, overwritten)
     for push in plan.pushes:
         plan.changes += [entry(push, detail) for detail in push["details"]]
-    plan.summary = {"changes": len(plan.changes), "left_alone": skipped, "pushes": tally(plan.pushes)}
+    plan.summary |= {"changes": len(plan.changes), "pushes": tally(plan.pushes)}
     return plan
 
 
-def _back(row: Row, details: list[Row], mapping: FieldMap, platform: Platform) -> Row:
-    before = native({d["of"]: d["before"] for d in details})
-    return {
-        **{key: row[key] for key in PUSH},
-        "payload": _payload(platform, row["target"], before, mapping),
-        "restores": before,
-        "details": [
-            {"field": d["field"], "old": d["new"], "new": d["old"], "why": f"undoes run {row['run_id']}", "of": d["of"]}
-            for d in details
-        ],
-        "basis": {},
-    }
+def _note(conn: Connection, found: dict[tuple[int, Platform], _Overwritten], row: Row, mapping: FieldMap) -> None:
+    platform = Platform(row["platform"])
+    one = found.setdefault((row["person_id"], platform), _Overwritten(row["target"]))
+    written = ledger.written(conn, row["id"])
+    by_field: dict[str, list[Row]] = {}
+    for detail in row["details"] or ():
+        if "before" in detail and detail["of"] in mapping.by_name:
+            by_field.setdefault(detail["of"], []).append(detail)
+    for name, details in by_field.items():
+        rule, before = mapping.by_name[name], native({name: details[0]["before"]})[name]
+        # Of several writes in one run, the first one's `before` counts as long as nobody came between them.
+        if name not in one.left or mapping.key(rule, one.left[name]) != mapping.key(rule, before):
+            one.before[name] = before
+        one.left[name] = _left(rule, platform, before, {d["field"]: written.get(d["field"]) or "" for d in details})
+        one.details[name] = details
 
 
-def _payload(platform: Platform, target: str, values: dict[str, Native], mapping: FieldMap) -> Row:
-    keyed = {"unique_id": target} if platform is Platform.DIGITAL_ONBOARDING else {}
-    return {**keyed, **mapping.payload(platform, values)}
+def _left(rule: FieldRule, platform: Platform, before: Native, written: dict[str, str]) -> Native:
+    """The whole field as a write of some of its columns left it."""
+    columns = rule.columns(platform)
+    if len(columns) == 1:
+        return written[columns[0]]
+    return tuple(written.get(column, part) for column, part in zip(columns, before, strict=True))
 
 
-def _fields_now(conn: Connection, mapping: FieldMap, person_id: int, platform: Platform) -> dict[str, Native] | None:
-    """What a person's contact on a platform shows, by canonical name; None where there is none any more."""
-    pairs = people.load_pairs(conn, [person_id])
-    if not pairs:
-        return None
-    _, onvoard, digital, _ = pairs[0]
-    if platform is Platform.ONVOARD:
-        return mapping.read_onvoard(onvoard["raw"] or {})
-    return mapping.read_digital_onboarding(digital["raw"] or {})
+def _give_back(
+    conn: Connection, bridge: Bridge, plan: Plan, person_id: int, platform: Platform, done: _Overwritten
+) -> None:
+    mapping = bridge.mapping
+    pairs = [pair for pair in people.load_pairs(conn, [person_id]) if pair[0].conflict_id is None]
+    if not pairs:  # gone, suppressed, or in a conflict about who is who
+        plan.summary["left_alone"] += len(done.before)
+        return
+    person, onvoard, digital, _ = pairs[0]
+    fields = sides_of(mapping, onvoard, digital)
+    target = onvoard["id"] if platform is Platform.ONVOARD else digital["unique_id"]
+    email = onvoard["email"] or digital["email"]
+    restores: dict[str, Native] = {}
+    details: list[Row] = []
+    for name, before in done.before.items():
+        rule, now = mapping.by_name[name], fields[platform].get(name, "")
+        region = mapping.region(fields[platform]) or mapping.region(fields[platform.other])
+        shows, left, gave = (mapping.key(rule, value, region) for value in (now, done.left[name], before))
+        if left == gave:
+            continue  # the platform had made nothing of it
+        if shows != left or target != done.target or person.state != "active":
+            plan.summary["left_alone"] += 1
+            continue
+        try:
+            mapping.check_clearing(rule, before, platform, now)
+        except CannotTake as why:
+            plan.not_transferable.append(
+                stays(person_id, email, platform, rule.named(platform), shown(before), str(why))
+            )
+            continue
+        restores[name] = before
+        details += _details(rule, platform, now, before, done.details[name][0], plan.undoes)
+    if not restores:
+        return
+    # The other side stays as it was agreed on: what is given back does not bounce, and a later edit there still comes.
+    bases = ledger.get_bases(conn, person_id).of(platform.other).fields
+    basis = {name: bases.get(name, fields[platform.other].get(name, "")) for name in restores}
+    row = {
+        "person_id": person_id, "email": email, "platform": platform.value, "lane": int(Lane.CHANGE), "target": target,
+        "operation": (
+            Operation.PATCH_CONTACT if platform is Platform.ONVOARD else Operation.UPSERT_CONTACT
+        ).value,
+        "payload": change_payload(mapping, platform, restores, onvoard, digital), "details": details,
+        "basis": {"fields": basis}, "sync_id": None,
+    }  # fmt: skip
+    plan.pushes.append({key: row[key] for key in (*PUSH, "email")})
+
+
+def _details(
+    rule: FieldRule, platform: Platform, now: Native, before: Native, undone: Row, run_id: int | None
+) -> list[Row]:
+    """`source`: what one side said is undone, so what is given back is the other's."""
+    shows, gives = rule.by_column(platform, now), rule.by_column(platform, before)
+    source = Platform(undone.get("source") or platform.other).other
+    kept = {
+        "why": f"undoes run {run_id}", "of": rule.name, "before": now, "source": source.value, "undoes": run_id,
+    }  # fmt: skip
+    return [
+        {"field": column, "old": shows[column], "new": gives[column], **kept}
+        for column in gives
+        if shows[column] != gives[column]
+    ]
 
 
 def stage(conn: Connection, bridge: Bridge, plan: Plan, run_id: int) -> None:
-    """The pushes of an undo plan into the outbox; what somebody has edited since it was made is left alone.
-
-    Raises PlanMoved where that is all of it.
-    """
-    staged = sum(_stage_one(conn, bridge, push, run_id) for push in plan.pushes)
-    if plan.pushes and not staged:
-        raise PlanMoved("all that this plan would restore has been edited since: nothing was pushed")
-
-
-def _stage_one(conn: Connection, bridge: Bridge, push: Row, run_id: int) -> bool:
-    mapping, platform = bridge.mapping, Platform(push["platform"])
-    shows = _columns_now(conn, mapping, push["person_id"], platform)
-    left = [detail for detail in push["details"] if shows.get(detail["field"]) == (detail["old"] or "")]
-    names = {detail["of"] for detail in left}
-    restores = {name: value for name, value in native(push["restores"]).items() if name in names}
-    if not restores:
-        return False
-    # The other side keeps what it has: its base is what it shows now, so nothing bounces back.
-    others = _fields_now(conn, mapping, push["person_id"], platform.other) or {}
-    return outbox.stage(
-        conn, person_id=push["person_id"], platform=platform, operation=Operation(push["operation"]),
-        lane=Lane(push["lane"]), target=push["target"],
-        payload=_payload(platform, push["target"], restores, mapping), details=left,
-        basis={"fields": {name: others[name] for name in names if name in others}}, run_id=run_id, now=bridge.now(),
-    )  # fmt: skip
-
-
-def _columns_now(conn: Connection, mapping: FieldMap, person_id: int, platform: Platform) -> dict[str, str]:
-    """What a person's contact on a platform shows, by the platform's own names."""
-    shows: dict[str, str] = {}
-    for name, value in (_fields_now(conn, mapping, person_id, platform) or {}).items():
-        shows |= mapping.by_name[name].by_column(platform, value)
-    return shows
+    """The pushes of an undo plan into the outbox. Raises PlanMoved where one of them was refused before."""
+    for push in plan.pushes:
+        staged = outbox.stage(
+            conn, person_id=push["person_id"], platform=Platform(push["platform"]),
+            operation=Operation(push["operation"]), lane=Lane(push["lane"]), target=push["target"],
+            payload=push["payload"], details=push["details"], basis=push["basis"], run_id=run_id, now=bridge.now(),
+        )  # fmt: skip
+        if not staged:
+            raise PlanMoved(
+                "a platform has refused some of what this plan would restore: nothing was pushed",
+                hint="contact-bridge outbox list",
+            )

@@ -46,7 +46,7 @@ def test_defaults_are_the_contract() -> None:
     assert (settings.limits.max_changed_share, settings.limits.max_changed_count) == (0.30, 50)
     assert settings.limits.hold_opt_outs_for == timedelta(hours=24)
     assert settings.limits.max_wait == timedelta(seconds=120)
-    assert settings.consent.resubscribe == "ask"
+    assert (settings.consent.resubscribe, settings.consent.on_deletion) == ("ask", "keep")
     assert settings.identity.create_on_onvoard and settings.identity.create_on_digital_onboarding
     assert settings.activities.since is None
     assert settings.schedule.sweep_within == timedelta(hours=24)

@@ -84,7 +84,7 @@ def _show(found: Explained) -> None:
         ("id", "kind", "field", "status", "reason", "onvoard_value", "digital_onboarding_value", "kept"),
     )  # fmt: skip
     history = found["history"]
-    columns = ("at", "run_id", "platform", "field", "old_value", "new_value", "rule")
+    columns = ("at", "run_id", "platform", "field", "old_value", "new_value", "rule", "source", "said_at")
     _table("History, newest first", history[:_HISTORY_SHOWN], columns)
     if len(history) > _HISTORY_SHOWN:
         output.write_line(f"and {len(history) - _HISTORY_SHOWN} earlier ones: --format json shows them")
@@ -97,8 +97,16 @@ def _show_fields(found: Explained) -> None:
         [each["field"], each["onvoard"], each["digital_onboarding"], _base(each["base"]), _source(each["source"])]
         for each in found["fields"]
     ]
-    rows.append(["opted out", found["opted_out"]["onvoard"], found["opted_out"]["digital_onboarding"], None, None])
+    opted_out, source = found["opted_out"], found["opted_out_source"]
+    rows.append(
+        ["opted out", opted_out["onvoard"], opted_out["digital_onboarding"], None, _source(source) if source else None]
+    )
     output.write_table(("field", "OnVoard", "Digital Onboarding", "agreed", "where from"), rows, "Fields")
+    lost = [{"field": each["field"], **value} for each in found["fields"] for value in each["losing_values"]]
+    _table(
+        "What gave way, or went nowhere", sorted(lost, key=lambda row: row["at"], reverse=True),
+        ("at", "run_id", "field", "platform", "value", "rule"),
+    )  # fmt: skip
 
 
 def _base(base: Mapping[str, str | None]) -> str | None:
@@ -108,9 +116,13 @@ def _base(base: Mapping[str, str | None]) -> str | None:
 
 
 def _source(source: Mapping[str, Any]) -> str:
+    """Who said it, and when; then in which run it was carried over, and by which rule."""
+    said = str(source["text"])
+    if source["said_at"] is not None:
+        said += f" (said {output.short(source['said_at'])})"
     if source["at"] is None:
-        return str(source["text"])
-    return f"{source['text']}; {output.short(source['at'])}, run {source['run_id']}: {source['rule']}"
+        return said
+    return f"{said}; {output.short(source['at'])}, run {source['run_id']}: {source['rule']}"
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -18,10 +18,11 @@ from service.store.reports import Connection
 
 Row = Mapping[str, Any]
 
+_ABOUT_A_VALUE = ("both_changed", ledger.NOT_TRANSFERABLE, ledger.OSCILLATION)
 _IMPERSONAL = {
     "pushes": ("id", "platform", "operation", "status", "attempts", "created_at", "updated_at"),
     "conflicts": ("id", "kind", "field", "status", "created_at", "resolved_at", "resolved_by"),
-    "history": ("id", "run_id", "platform", "field", "rule", "at"),
+    "history": ("id", "run_id", "platform", "field", "rule", "at", "source", "said_at"),
 }
 
 
@@ -37,10 +38,11 @@ def explain_person(conn: Connection, person_id: int, mapping: FieldMap) -> dict[
     }
     if person["state"] != "active":
         reduced = {part: [{key: row[key] for key in keys} for row in told[part]] for part, keys in _IMPERSONAL.items()}
-        return {"person": _tombstone(person), "fields": [], "opted_out": dict.fromkeys(Platform), **reduced}
+        nothing: dict[str, Any] = {"fields": [], "opted_out": dict.fromkeys(Platform), "opted_out_source": None}
+        return {"person": _tombstone(person), **nothing, **reduced}
     sides = Sides.read(conn, person["onvoard_contact_id"], person["unique_id"], mapping)
-    how = _Provenance(sides, ledger.get_bases(conn, person_id), told["history"], person["matched_by"], mapping)
-    return {"person": _identity(person, sides), "fields": how.fields(), "opted_out": sides.opted_out(), **told}
+    how = _Provenance(sides, ledger.get_bases(conn, person_id), told, person["matched_by"], mapping)
+    return {"person": _identity(person, sides), **how.told(), **told}
 
 
 def explain_contact(
@@ -48,14 +50,12 @@ def explain_contact(
 ) -> dict[str, Any]:
     """A contact that is in the mirror and that no cycle has looked at yet."""
     sides = Sides.read(conn, onvoard_id, unique_id, mapping)
-    how = _Provenance(sides, Bases(), (), None, mapping)
+    told: dict[str, Any] = {"pushes": [], "conflicts": [], "history": []}
+    how = _Provenance(sides, Bases(), told, None, mapping)
     deleted = (sides.rows[Platform.ONVOARD] or {}).get("deleted_at") is not None
     status = "deleted on OnVoard" if deleted else "not reconciled yet"
     person = {"person_id": None, "status": status, "matched_by": None, "linked_at": None}
-    return {
-        "person": _identity(person, sides), "fields": how.fields(), "opted_out": sides.opted_out(),
-        "pushes": [], "conflicts": [], "history": [],
-    }  # fmt: skip
+    return {"person": _identity(person, sides), **how.told(), **told}
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,15 @@ class _Provenance:
     """Where each field's value came from: the newest write of the bridge that still stands, or else the platforms."""
 
     def __init__(
-        self, sides: Sides, bases: Bases, history: Sequence[Row], matched_by: str | None, mapping: FieldMap
+        self,
+        sides: Sides,
+        bases: Bases,
+        told: Mapping[str, Sequence[Row]],
+        matched_by: str | None,
+        mapping: FieldMap,
     ) -> None:
-        self.sides, self.bases, self.history, self.mapping = sides, bases, history, mapping
+        self.sides, self.bases, self.mapping = sides, bases, mapping
+        self.history, self.conflicts = told["history"], told["conflicts"]
         self.created_on = self._created_on(matched_by)
 
     def _created_on(self, matched_by: str | None) -> Platform | None:
@@ -134,6 +140,23 @@ class _Provenance:
             return None
         digital = self.sides.rows[Platform.DIGITAL_ONBOARDING]
         return Platform.DIGITAL_ONBOARDING if digital and digital["created_by_bridge"] else Platform.ONVOARD
+
+    def told(self) -> dict[str, Any]:
+        opted_out = self.sides.opted_out()
+        return {"fields": self.fields(), "opted_out": opted_out, "opted_out_source": self._opt_out(opted_out)}
+
+    def _opt_out(self, opted_out: Mapping[Platform, bool | None]) -> dict[str, Any] | None:
+        """Where the opt-out of e-mail came from; None where there is none."""
+        sides = [side for side in Platform if opted_out[side]]
+        if not sides:
+            return None
+        flags = {name for names in consent.FLAGS.values() for name in names}
+        change = next((c for c in self.history if c["field"] in flags and opted_out[Platform(c["platform"])]), None)
+        if change is None:
+            both = "opted out on both sides" if len(sides) > 1 else f"opted out on {SIDES[sides[0]]}"
+            return self._said(both, sides[0] if len(sides) == 1 else None)
+        origin = Platform(change["source"] or Platform(change["platform"]).other)
+        return self._said(f"opted out on {SIDES[origin]}", origin, change)
 
     def fields(self) -> list[dict[str, Any]]:
         """One entry per mapped field that a side knows."""
@@ -150,7 +173,28 @@ class _Provenance:
             "in_step": None not in now.values() and len({self._key(rule, side) for side in Platform}) == 1,
             "names": {side.value: rule.named(side) for side in Platform},
             "source": self._source(rule),
+            "losing_values": self._losing(rule),
         }
+
+    def _losing(self, rule: FieldRule) -> list[dict[str, Any]]:
+        """The values of this field that gave way, or could not be carried over, newest first: each as it stood on
+        `platform`. What a conflict tells of a run is not told twice."""
+        found = []
+        for conflict in self.conflicts:
+            decided = conflict["kept"] is not None or conflict["kind"] == ledger.NOT_TRANSFERABLE
+            if conflict["field"] != rule.name or conflict["kind"] not in _ABOUT_A_VALUE or not decided:
+                continue
+            for side in Platform:
+                value = conflict[f"{side}_value"]
+                if value is not None and side.value != conflict["kept"]:
+                    at = conflict["resolved_at"] or conflict["created_at"]
+                    found.append(_lost(value, side, conflict["reason"], at, conflict["run_id"]))
+        known = {(row["platform"], row["run_id"]) for row in found}
+        for change in self._changes(rule):
+            if change["losing_value"] is not None and (change["platform"], change["run_id"]) not in known:
+                side = Platform(change["platform"])
+                found.append(_lost(change["losing_value"], side, change["rule"], change["at"], change["run_id"]))
+        return sorted(found, key=lambda row: row["at"], reverse=True)
 
     def _key(self, rule: FieldRule, side: Platform, value: Native | None = None) -> str:
         fields = self.sides.fields[side]
@@ -160,22 +204,28 @@ class _Provenance:
     def _source(self, rule: FieldRule) -> dict[str, Any]:
         present = [side for side in Platform if rule.name in self.sides.fields[side]]
         if len(present) == 1:
-            return _said(f"as on {SIDES[present[0]]}", present[0])
+            return self._said(f"as on {SIDES[present[0]]}", present[0])
         change = self._newest_change(rule)
         if change is None:
             return self._untouched(rule)
         target = Platform(change["platform"])
         written = self._key(rule, target, self._as_written(rule, target, change))
         if written != self._key(rule, target):
-            return _said(f"edited on {SIDES[target]} after the bridge wrote it", target, change)
+            return self._said(f"edited on {SIDES[target]} after the bridge wrote it", target, change, edited=True)
         if written != self._key(rule, target.other) and self._edited(rule) == [target.other]:
-            return _said(f"edited on {SIDES[target.other]} after the bridge carried it over", target.other, change)
-        return _said(f"as on {SIDES[target.other]}", target.other, change)
+            text = f"edited on {SIDES[target.other]} after the bridge carried it over"
+            return self._said(text, target.other, change, edited=True)
+        if change["source"] == target:
+            return self._said(f"given back to {SIDES[target]} as it was", target, change)
+        return self._said(f"as on {SIDES[target.other]}", target.other, change)
 
     def _newest_change(self, rule: FieldRule) -> Row | None:
+        return next(iter(self._changes(rule)), None)
+
+    def _changes(self, rule: FieldRule) -> list[Row]:
         """The history is newest first, and names fields as the platform does that was written to."""
         names = {side: (rule.name, *rule.columns(side)) for side in Platform}
-        return next((change for change in self.history if change["field"] in names[change["platform"]]), None)
+        return [change for change in self.history if change["field"] in names[change["platform"]]]
 
     def _as_written(self, rule: FieldRule, target: Platform, change: Row) -> Native:
         """The field as it would be if the column that was written still showed what was written."""
@@ -200,14 +250,25 @@ class _Provenance:
         if self._key(rule, Platform.ONVOARD) == self._key(rule, Platform.DIGITAL_ONBOARDING):
             if self.created_on is not None and not edited:
                 origin = self.created_on.other
-                return _said(f"as on {SIDES[origin]} when the bridge created the other contact", origin)
-            return _said("equal on both sides" if edited else "equal at first link")
+                return self._said(f"as on {SIDES[origin]} when the bridge created the other contact", origin)
+            return self._said("equal on both sides" if edited else "equal at first link")
         if len(edited) == 1:
-            return _said(f"edited on {SIDES[edited[0]]}", edited[0])
-        return _said("each side has its own")
+            return self._said(f"edited on {SIDES[edited[0]]}", edited[0])
+        return self._said("each side has its own")
+
+    def _said(
+        self, text: str, platform: Platform | None = None, change: Row | None = None, *, edited: bool = False
+    ) -> dict[str, Any]:
+        """`platform` is the side that said the value, and `said_at` when its record was edited, where that is known.
+
+        `rule`, `at` and `run_id` tell which write of the bridge brought the value here; `edited`: somebody has edited
+        it since.
+        """
+        told = {key: change[key] if change else None for key in ("rule", "at", "run_id")}
+        row = self.sides.rows[platform] if platform else None
+        said_at = change["said_at"] if change and not edited else (row or {}).get("edited_at")
+        return {"text": text, "platform": platform.value if platform else None, "said_at": said_at, **told}
 
 
-def _said(text: str, platform: Platform | None = None, change: Row | None = None) -> dict[str, Any]:
-    """`rule`, `at` and `run_id` tell which write of the bridge brought the value here."""
-    told = {key: change[key] if change else None for key in ("rule", "at", "run_id")}
-    return {"text": text, "platform": platform.value if platform else None, **told}
+def _lost(value: str, side: Platform, rule: str | None, at: Any, run_id: int | None) -> dict[str, Any]:
+    return {"value": value, "platform": side.value, "rule": rule, "at": at, "run_id": run_id}

@@ -30,8 +30,11 @@ COMMANDS = (
     Lazy("status", "status", "Is it in sync? Jobs, cursors, runs, outbox, conflicts."),
     Lazy("query", "query", "Run read-only SQL on the mirror."),
     Lazy("explain", "explain", "Show both sides of a person and where each value came from."),
-    Lazy("conflicts", "conflicts", "Show what needs a person's decision."),
+    Lazy("conflicts", "conflicts", "Show and resolve what needs a person's decision."),
+    Lazy("people", "people", "Join and cut links by hand."),
     Lazy("outbox", "outbox", "Show pending and dead pushes."),
+    Lazy("consent", "consent", "Report, per opt-out, when it was seen and when the other side had it."),
+    Lazy("forget", "forget", "Erase a person, on both platforms and here; with a certificate."),
     Lazy("db", "db", "Migrate the database: upgrade, downgrade, current."),
 )
 

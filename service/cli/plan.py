@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from service.plans import Plan
 
 COLUMNS = ("person_id", "email", "platform", "operation", "field", "old", "new", "why")
+STAYING = ("person_id", "email", "platform", "field", "value", "why")
 SAVE = click.option("-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Save it to FILE.")
 
 
@@ -88,8 +89,8 @@ def _show(plan: Plan, file: Path | None, output_format: str) -> None:
         output.write_json(plan.shown())
         return
     _table("Changes", plan.changes)
-    if plan.held:
-        _table("Held by the brake", plan.held)
+    _table("Held by the brake", plan.held)
+    _table("What a platform cannot take", plan.not_transferable, STAYING)
     if not plan.changes and not plan.held:
         output.write_line("Nothing to change.")
     output.write_line(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in _plain(plan.summary).items()))
@@ -97,9 +98,9 @@ def _show(plan: Plan, file: Path | None, output_format: str) -> None:
         output.write_line(f"Saved. To do exactly this: contact-bridge apply {file}")
 
 
-def _table(title: str, entries: list[dict[str, Any]]) -> None:
+def _table(title: str, entries: list[dict[str, Any]], columns: tuple[str, ...] = COLUMNS) -> None:
     if entries:
-        output.write_table(COLUMNS, [[entry[name] for name in COLUMNS] for entry in entries], title)
+        output.write_table(columns, [[entry[name] for name in columns] for entry in entries], title)
 
 
 def _plain(summary: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def decide(pair: Pair) -> tuple[tuple[OptOut, ...], tuple[OptIn, ...], dict[Plat
     """Pair -> (opt-outs to push, opt-ins to put before a person, what each side's base may become now).
 
     A side whose flag fell since the last agreement spreads it; its own base advances only when the other side has
-    confirmed. A side whose flag rose is only recorded, so that it is asked about once.
+    confirmed. A side whose flag rose is only recorded, so that it is asked about once; and not at all where the other
+    side shows no opt-out, for then the two agree.
     """
     opt_outs: list[OptOut] = []
     opt_ins: list[OptIn] = []
@@ -49,7 +50,8 @@ def decide(pair: Pair) -> tuple[tuple[OptOut, ...], tuple[OptIn, ...], dict[Plat
             else:
                 opt_outs.append(OptOut(side.other, began=side))
         elif was and not now:
-            opt_ins.append(OptIn(side))
+            if pair.of(side.other).opted_out:
+                opt_ins.append(OptIn(side))
             bases[side] = False
         elif was is None:
             bases[side] = False

@@ -1,12 +1,12 @@
 """Who is who. Never a guess: a record belongs to one other record, to none, or it is ambiguous and a person decides.
 
 The order (contract section 4): an existing link, the link property on OnVoard, the e-mail, a `unique_id` that is the
-other side's e-mail. The first rule that finds anybody decides.
+other side's e-mail. The first rule that finds anybody decides. Whom a person has told apart, no rule links.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -25,15 +25,15 @@ class MatchedBy(StrEnum):
 class Contact:
     """What identity needs to know of a record. `email` is normalised, "" if none; `linked` says that it has a partner.
 
-    `leaves` is set for a linked record whose address is about to change to the one that its partner was given: the
-    address is free for somebody else.
+    `moves_to` is set for a linked record whose address is about to change to this one, which its partner was given: its
+    own is free for somebody else.
     """
 
     id: str
     email: str = ""
     linked: bool = False
     link_unique_id: str = ""  # OnVoard only: what the link property holds
-    leaves: bool = False
+    moves_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,24 @@ class Ambiguous:
     digital_onboarding: tuple[str, ...] = ()
 
 
-Verdict = Same | New | Ambiguous
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A person has told it apart from somebody on the other side: it stays without a counterpart, and none is made."""
+
+
+Verdict = Same | New | Ambiguous | Apart
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The records that could be meant, of both platforms: all that share an address or an id with those asked about."""
+    """The records that could be meant, of both platforms: all that share an address or an id with those asked about.
+
+    `separations` are the pairs (OnVoard id, unique_id) that a person has told apart, of any of these records.
+    """
 
     onvoard: Mapping[str, Contact]
     digital_onboarding: Mapping[str, Contact]
+    separations: Set[tuple[str, str]] = frozenset()
     _onvoard_by_email: dict[str, list[Contact]] = field(init=False)
     _digital_by_email: dict[str, list[Contact]] = field(init=False)
     _digital_by_key: dict[str, list[Contact]] = field(init=False)
@@ -87,11 +96,19 @@ class Index:
         """Those whose unique_id is this address."""
         return self._digital_by_key.get(email, []) if email else []
 
+    def apart(self, onvoard: Contact, digital: Contact) -> bool:
+        return (onvoard.id, digital.id) in self.separations
+
+    def others_with(self, email: str, contact_id: str, unique_id: str) -> tuple[list[str], list[str]]:
+        """Who has this address beside a linked person: ids on OnVoard, ids on Digital Onboarding."""
+        onvoard = [c.id for c in self.onvoard_with(email) if c.id != contact_id]
+        return onvoard, [c.id for c in self.digital_with(email) if c.id != unique_id]
+
 
 def _by_email(contacts: Iterable[Contact]) -> dict[str, list[Contact]]:
     found: dict[str, list[Contact]] = {}
     for contact in contacts:
-        if contact.email and not contact.leaves:
+        if contact.email and not contact.moves_to:
             found.setdefault(contact.email, []).append(contact)
     return found
 
@@ -99,8 +116,12 @@ def _by_email(contacts: Iterable[Contact]) -> dict[str, list[Contact]]:
 def who_is_onvoard(contact: Contact, index: Index) -> Verdict:
     """An unlinked OnVoard contact -> the Digital Onboarding contact that is the same person."""
     named = index.digital_onboarding.get(contact.link_unique_id) if contact.link_unique_id else None
-    if named is not None:
-        claims = [c for c in index.onvoard.values() if c.link_unique_id == named.id and c.id != contact.id]
+    if named is not None and not index.apart(contact, named):
+        claims = [
+            c
+            for c in index.onvoard.values()
+            if c.link_unique_id == named.id and c.id != contact.id and not index.apart(c, named)
+        ]
         if named.linked or claims:
             return Ambiguous(
                 "two OnVoard contacts carry the same digital_onboarding_unique_id",
@@ -112,8 +133,12 @@ def who_is_onvoard(contact: Contact, index: Index) -> Verdict:
 
 
 def _by_address(contact: Contact, index: Index) -> Verdict:
-    doubles = [c for c in index.onvoard_with(contact.email) if c.id != contact.id]
-    found = index.digital_with(contact.email)
+    found = [c for c in index.digital_with(contact.email) if not index.apart(contact, c)]
+    doubles = [
+        c
+        for c in index.onvoard_with(contact.email)
+        if c.id != contact.id and not (found and all(index.apart(c, other) for other in found))
+    ]
     taken = [c for c in found if c.linked or _claimed(c, contact, index)]
     if len(found) > 1 or taken or (found and doubles):
         reason = (
@@ -130,7 +155,8 @@ def _by_address(contact: Contact, index: Index) -> Verdict:
         )
     if found:
         return Same(found[0].id, MatchedBy.EMAIL)
-    if doubles:
+    told_apart = any(contact_id == contact.id for contact_id, _ in index.separations)
+    if doubles and not told_apart:
         return Ambiguous(
             "several OnVoard contacts have this e-mail", onvoard=(contact.id, *(c.id for c in doubles if not c.linked))
         )
@@ -138,7 +164,10 @@ def _by_address(contact: Contact, index: Index) -> Verdict:
     keyed = [
         c
         for c in index.digital_keyed(contact.email)
-        if not c.linked and not _claimed(c, contact, index) and not index.onvoard_with(c.email)
+        if not c.linked
+        and not index.apart(contact, c)
+        and not _claimed(c, contact, index)
+        and not index.onvoard_with(c.email)
     ]
     if len(keyed) > 1:
         return Ambiguous(
@@ -146,31 +175,38 @@ def _by_address(contact: Contact, index: Index) -> Verdict:
             onvoard=(contact.id,),
             digital_onboarding=tuple(c.id for c in keyed),
         )
-    return Same(keyed[0].id, MatchedBy.UNIQUE_ID) if keyed else New()
+    if keyed:
+        return Same(keyed[0].id, MatchedBy.UNIQUE_ID)
+    return Apart() if told_apart else New()
 
 
 def _claimed(candidate: Contact, by_other_than: Contact, index: Index) -> bool:
     """Another OnVoard contact carries the candidate's unique_id in its link property, which comes first."""
     return not candidate.linked and any(
-        c.link_unique_id == candidate.id and c.id != by_other_than.id and not c.linked for c in index.onvoard.values()
+        c.link_unique_id == candidate.id
+        and c.id != by_other_than.id
+        and not c.linked
+        and not index.apart(c, candidate)
+        for c in index.onvoard.values()
     )
 
 
 def who_is_digital_onboarding(contact: Contact, index: Index) -> Verdict:
     """A Digital Onboarding contact that no OnVoard contact claimed -> New, or why nobody may be created for it."""
-    taken = index.onvoard_with(contact.email)
-    if taken:
+    if any(not index.apart(c, contact) for c in index.onvoard_with(contact.email)):
         return Ambiguous(
             "the OnVoard contact with this e-mail belongs to another Digital Onboarding contact",
             digital_onboarding=(contact.id,),
         )
-    claims = [c for c in index.onvoard.values() if c.link_unique_id == contact.id]
+    claims = [c for c in index.onvoard.values() if c.link_unique_id == contact.id and not index.apart(c, contact)]
     if claims:
         return Ambiguous(
             "OnVoard contacts carry its unique_id, and belong to somebody else or are not one",
             onvoard=tuple(c.id for c in claims if not c.linked),
             digital_onboarding=(contact.id,),
         )
+    if any(unique_id == contact.id for _, unique_id in index.separations):
+        return Apart()
     doubles = [c for c in index.digital_with(contact.email) if c.id != contact.id]
     if doubles:
         return Ambiguous(
@@ -178,3 +214,9 @@ def who_is_digital_onboarding(contact: Contact, index: Index) -> Verdict:
             digital_onboarding=(contact.id, *(c.id for c in doubles if not c.linked)),
         )
     return New()
+
+
+def could_be(onvoard: Contact, digital: Contact) -> bool:
+    """Whether some rule speaks for this pair, whoever else there is."""
+    by_address = bool(onvoard.email) and onvoard.email in (digital.email, normal_email(digital.id))
+    return by_address or (bool(digital.id) and onvoard.link_unique_id == digital.id)

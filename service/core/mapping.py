@@ -6,6 +6,7 @@ on Digital Onboarding a contact field, or two for a name (`name_first + name_las
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -101,6 +102,8 @@ def plausible_email(text: str) -> bool:
 
 
 EMAIL = FieldRule("email", "email", ("email",), Kind.EMAIL)
+# Properties that OnVoard generates itself: they are read, and no value is ever sent (traps 8, and the vendor's help).
+MADE_BY_ONVOARD = frozenset({"first_name", "last_name", "is_from_eu", "age", "days_until_next_birthday"})
 
 
 class FieldMap:
@@ -112,6 +115,10 @@ class FieldMap:
         self.formats = formats
         self.clear_with = clear_with
         self._country = next((rule.name for rule in self.rules if rule.kind is Kind.COUNTRY), None)
+
+    def fingerprint(self) -> str:
+        """The same for two tables that say the same."""
+        return hashlib.sha256(repr((self.rules, self.clear_with)).encode()).hexdigest()
 
     def region(self, fields: Mapping[str, Native]) -> str:
         """The country in whose terms a record's national phone numbers are read; "" if unknown."""
@@ -135,7 +142,9 @@ class FieldMap:
 
     def translate(self, rule: FieldRule, value: Native, to: Platform, over: Native = "") -> Native:
         """The value in the other platform's terms, to be written over `over`; `CannotTake` where there is none."""
-        self._check_clearing(value, to, over)
+        self.check_clearing(rule, value, to, over)
+        if to is Platform.ONVOARD and rule.onvoard.startswith("properties.") and rule.named(to) in MADE_BY_ONVOARD:
+            raise CannotTake("OnVoard makes it itself")
         if not one_line(value):
             return ("",) * len(value) if isinstance(value, tuple) else ""
         if isinstance(value, tuple):
@@ -151,8 +160,13 @@ class FieldMap:
             return self._known(self.formats.zone_name(text), "not a time zone")
         return text
 
-    def _check_clearing(self, value: Native, to: Platform, over: Native) -> None:
-        """A name is written whole or not at all: half of the old one with half of the new one is nobody's."""
+    def check_clearing(self, rule: FieldRule, value: Native, to: Platform, over: Native) -> None:
+        """`CannotTake` where `value` would clear what may not be cleared.
+
+        A name is written whole or not at all: half of the old one with half of the new one is nobody's.
+        """
+        if rule.kind is Kind.EMAIL and not one_line(value):
+            raise CannotTake("a cleared e-mail does not travel")
         if to is not Platform.DIGITAL_ONBOARDING or self.clear_with is not ClearWith.NEVER:
             return
         halves = isinstance(value, tuple) and isinstance(over, tuple)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from service.core import consent
-from service.core.mapping import Authority, CannotTake, FieldMap, FieldRule, Kind
+from service.core.mapping import Authority, CannotTake, FieldMap, FieldRule, Kind, one_line
 from service.core.records import (
     Decision,
     Loss,
@@ -79,8 +79,9 @@ class _Field:
             return
         changed = [side for side in Platform if self._key(side, bases[side] or "") != self.keys[side]]
         if not changed:
-            return
-        if self.same:
+            if bases != self.now:  # a spelling that is no edit today is none tomorrow, when the country may be another
+                self._settle(*Platform)
+        elif self.same:
             self._settle(*Platform)
         elif len(changed) == 2:
             self._clash()
@@ -95,8 +96,20 @@ class _Field:
             self._settle(*Platform)
         elif empty:
             self._send(empty[0].other, "fills a blank")
+        elif (fuller := self._fuller()) is not None and self.rule.authority is Authority.BOTH:
+            self._send(fuller, "fills a blank", lost=True)
         else:
             self._clash()
+
+    def _fuller(self) -> Platform | None:
+        """The side whose name says all that the other's says, and has a half more."""
+        for side in Platform:
+            ours, theirs = self.now[side], self.now[side.other]
+            if isinstance(ours, tuple) and isinstance(theirs, tuple):
+                halves = zip(map(one_line, ours), map(one_line, theirs), strict=True)
+                if all(their in ("", our) for our, their in halves):
+                    return side
+        return None
 
     def _clash(self) -> None:
         winner, why = newer(self.pair)
@@ -109,9 +122,6 @@ class _Field:
     def _send(self, source: Platform, why: str, *, lost: bool = False) -> None:
         """The value of `source` goes to the other side, or stays where it is if that side cannot take it."""
         value, target = self.now[source], source.other
-        if self.rule.kind is Kind.EMAIL and not self.keys[source]:
-            self._settle(*Platform)
-            return
         try:
             translated = self.mapping.translate(self.rule, value, target, self.now[target])
         except CannotTake as refusal:
@@ -120,7 +130,10 @@ class _Field:
             return
         if lost:
             self.draft.losses.append(Loss(self.rule.name, source, self.now[_OV], self.now[_DO], why))
-        self.draft.pushes.append(Push(target, self.rule.name, translated, self.now[target], value, why))
+        said_at = self.pair.of(source).edited_at
+        self.draft.pushes.append(
+            Push(target, self.rule.name, translated, self.now[target], value, why, said_at=said_at, lost=lost)
+        )
 
     def _settle(self, *sides: Platform) -> None:
         for side in sides:

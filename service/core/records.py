@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 # A field's value as one platform writes it: text, "" where it is blank. A name is (first, last) on both sides.
 Native = str | tuple[str, ...]
@@ -22,6 +23,11 @@ class Platform(StrEnum):
 
 def blank(value: Native) -> bool:
     return not any(value) if isinstance(value, tuple) else not value
+
+
+def native(stored: Mapping[str, Any]) -> dict[str, Native]:
+    """Field values as JSON keeps them -> as the core knows them."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
 
 
 def shown(value: Native | bool | None) -> str | None:
@@ -90,7 +96,10 @@ class Pair:
 @dataclass(frozen=True, slots=True)
 class Push:
     """One field to be written to `platform`: `value` in its own terms, `old` what it shows now, `source` what the other
-    side holds (which becomes that side's base once the write is confirmed)."""
+    side holds (which becomes that side's base once the write is confirmed).
+
+    The value is the other side's, whose record was edited at `said_at`; `lost` where `old` is an edit that gives way.
+    """
 
     platform: Platform
     field: str
@@ -98,6 +107,8 @@ class Push:
     old: Native
     source: Native
     rule: str
+    said_at: datetime | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 The lists are newest first and filtered by whole seconds (traps 33 to 35). A walk asks page after page for "before the
 second of the oldest record so far", so records inserted or deleted while it runs shift nothing. Pages are counted only
-where more than one page falls into a single second.
+where so much falls into one second, or two, that asking again would read the same records twice.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ class Position:
     before: datetime | None
     page: int = 1
 
-    def after(self, oldest: datetime | None) -> Position:
-        """The next position, given the oldest time on the page just read (None where no record bears a time)."""
-        if oldest is not None:
-            bound = whole(oldest) + SECOND
-            if self.before is None or bound < self.before:
+    def after(self, times: Sequence[datetime]) -> Position:
+        """The next position, given the times on the page just read (none where no record bears one)."""
+        if times:
+            oldest = whole(min(times))
+            bound = oldest + SECOND
+            again = sum(whole(when) == oldest for when in times)  # what the next request would read once more
+            crowded = again * 3 > len(times) and whole(max(times)) - oldest <= SECOND
+            if (self.before is None or bound < self.before) and not crowded:
                 return Position(bound)
         return Position(self.before, self.page + 1)
 

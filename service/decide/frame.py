@@ -13,6 +13,14 @@ AMBIGUOUS = "ambiguous_identity"
 """The kind of conflict that asks who is who."""
 EMAIL_TAKEN = "email_taken"
 """The kind that asks what an address means that somebody else has."""
+LINK_EDITED = "link_edited"
+"""The kind that asks whether a link is to be another, because its property on OnVoard was edited."""
+REMOVED = "removed_on_digital_onboarding"
+"""The kind that asks whether a contact that was gone over there is to be filled again."""
+RESUBSCRIBED = "resubscribed"
+"""The kind that asks what an opt-in on one side means while the other side's opt-out stands."""
+ASKED_AGAIN = (EMAIL_TAKEN, LINK_EDITED)
+"""Kinds about linked people who are looked at once more, to see whether the conflict has cleared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +39,4 @@ class Frame:
     activities_since: datetime
     asks: bool  # Digital Onboarding can be asked about a unique_id
     link_property: bool  # OnVoard knows the property; `setup` makes it
+    opt_out_deleted: bool  # who is gone from one platform is opted out on the other

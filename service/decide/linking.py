@@ -18,8 +18,9 @@ from service.core.identity import (
 from service.core.mapping import CannotTake, plausible_email
 from service.core.records import Native, Platform, Refusal, blank, shown
 from service.decide import consent_lane
-from service.decide.frame import AMBIGUOUS, EMAIL_TAKEN, Frame
-from service.store import candidates, cursors, erasure, ledger, outbox, people
+from service.decide.frame import AMBIGUOUS, ASKED_AGAIN, Frame
+from service.decide.merging import change_payload
+from service.store import candidates, consents, cursors, erasure, ledger, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
@@ -32,7 +33,7 @@ Row = dict[str, Any]
 
 def meet(conn: Connection, frame: Frame) -> None:
     """Before anybody is linked: new contacts become persons, deleted ones leave theirs, groups are looked at whole."""
-    people.touch_groups(conn, AMBIGUOUS, EMAIL_TAKEN)
+    people.touch_groups(conn, AMBIGUOUS, *ASKED_AGAIN)
     people.release_deleted(conn)
     people.adopt(conn, frame.now)
 
@@ -65,10 +66,14 @@ class _Batch:
         self.named |= {row["id"]: row["link_unique_id"] for row in rows if row.get("link_unique_id")}
         ids = [self.named.get(row["id"] or "") or row.get("unique_id") for row in rows]
         self.index: Index = candidates.index_around(conn, emails, [i for i in ids if i])
+        self.named = dict(self.named.items() - self.index.separations)
         self.erased = erasure.erased_among(conn, emails, [])
         self.taken: set[str] = set()  # unique_ids
         self.unsettled: set[str] = set()  # contact ids that have to be looked at once more
+        self.opted_out = consents.addresses_out(conn, emails)
         outbox.supersede(conn, [row["person_id"] for row in rows])
+        by_side = [[row for row in rows if ("unique_id" in row) is digital] for digital in (False, True)]
+        consent_lane.spread_of_addresses(conn, frame, *by_side)
 
     def onvoard(self) -> None:
         for row in self.rows:
@@ -87,14 +92,16 @@ class _Batch:
                     self.unsettled.add(row["id"])
                     people.link(self.conn, row["id"], verdict.id, verdict.by, self.frame.now)
                 else:
-                    self._create_on_digital_onboarding(row)
+                    self._take_back_link(row)
+                    if isinstance(verdict, New):
+                        self._create_on_digital_onboarding(row)
         people.settle_looks(self.conn, contact_ids=[row["id"] for row in self.rows if row["id"] not in self.unsettled])
 
     def digital_onboarding(self) -> None:
         for row in self.rows:
             contact = self.index.digital_onboarding.get(row["unique_id"])
             verdict = who_is_digital_onboarding(contact, self.index) if contact else New()
-            if not self._stops(row, verdict):
+            if not self._stops(row, verdict) and isinstance(verdict, New):
                 self._create_on_onvoard(row)
         people.settle_looks(self.conn, unique_ids=[row["unique_id"] for row in self.rows])
 
@@ -129,6 +136,20 @@ class _Batch:
         ledger.freeze(self.conn, {row["person_id"], *members}, conflict_id)
         consent_lane.spread_over_address(self.conn, self.frame, row["email_key"])
 
+    def _take_back_link(self, row: Row) -> None:
+        """The link property names one from whom a person has told it apart: no lost mirror may link them again."""
+        named = row["link_unique_id"]
+        if not self.frame.link_property or (row["id"], named) not in self.index.separations:
+            return
+        unsaid = change_payload(self.frame.mapping, Platform.ONVOARD, {}, row, {})
+        outbox.stage(
+            self.conn, person_id=row["person_id"], platform=Platform.ONVOARD, operation=Operation.PATCH_CONTACT,
+            lane=Lane.CHANGE, target=row["id"],
+            payload={**unsaid, "properties": {LINK_PROPERTY: None}},
+            details=[{"field": LINK_PROPERTY, "old": named, "new": None, "why": people.UNLINKED}],
+            run_id=self.frame.run_id, now=self.frame.now,
+        )  # fmt: skip
+
     def _create_on_digital_onboarding(self, row: Row) -> None:
         """In two steps: this is the first, `unique_id` and e-mail alone (contract section 4)."""
         email, frame = row["email_key"], self.frame
@@ -161,7 +182,7 @@ class _Batch:
         payload = frame.mapping.payload(Platform.ONVOARD, values)
         if frame.link_property:
             payload.setdefault("properties", {})[LINK_PROPERTY] = row["unique_id"]
-        if row["unsubscribe_email"]:
+        if row["unsubscribe_email"] or row["email_key"] in self.opted_out:
             payload["email_unsubscribed"] = True
         staged = outbox.stage(
             self.conn, person_id=row["person_id"], platform=Platform.ONVOARD, operation=Operation.CREATE_CONTACT,

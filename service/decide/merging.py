@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from service.core import consent
+from service.core import consent, oscillation
 from service.core.identity import Index
-from service.core.mapping import FieldRule, normal_email
+from service.core.mapping import Authority, FieldMap, FieldRule, normal_email
+from service.core.oscillation import Carry
 from service.core.reconcile import reconcile
-from service.core.records import Decision, Native, Pair, Platform, Push, Snapshot
+from service.core.records import Decision, Native, Pair, Platform, Push, Snapshot, shown
 from service.decide import consent_lane, happenings
-from service.decide.frame import EMAIL_TAKEN, Frame
+from service.decide.frame import ASKED_AGAIN, EMAIL_TAKEN, LINK_EDITED, Frame
 from service.store import candidates, cursors, erasure, ledger, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
+from service.store.types import iso
 
 BATCH = 300
 
@@ -24,14 +28,17 @@ Row = dict[str, Any]
 
 def merge_batch(conn: Connection, frame: Frame, after: str) -> str | None:
     """The next people after this person id. -> where to go on, None at the end"""
-    ids = people.dirty_pairs(conn, int(after or 0), BATCH, asked_again=EMAIL_TAKEN)
+    ids = people.dirty_pairs(conn, int(after or 0), BATCH, asked_again=ASKED_AGAIN)
     if not ids:
         return None
     outbox.supersede(conn, ids)
     looked = []
-    for person, onvoard, digital, base in people.load_pairs(conn, ids):
-        pair = Pair(read_onvoard(frame, onvoard), read_digital_onboarding(frame, digital), ledger.read_bases(base))
-        looked.append(_Person(conn, frame, person, onvoard, digital, pair, reconcile(pair, frame.mapping)))
+    pairs = people.load_pairs(conn, ids)
+    due = consent_lane.due_by_address(conn, [pair[1] for pair in pairs], [pair[2] for pair in pairs])
+    for person, onvoard, digital, base in pairs:
+        pair = read_pair(frame.mapping, onvoard, digital, base)
+        looked.append(_Person(conn, frame, person, onvoard, digital, pair, reconcile(pair, frame.mapping), due))
+    _hold_oscillating(conn, looked)
     addresses = {normal_email(p.value) for one in looked for p in one.decision.pushes if p.field == "email"}  # type: ignore[arg-type]
     index = candidates.index_around(conn, sorted(addresses), []) if addresses else Index({}, {})
     done = [one for one in looked if one.put_on_record(index)]
@@ -39,24 +46,53 @@ def merge_batch(conn: Connection, frame: Frame, after: str) -> str | None:
     return str(ids[-1])
 
 
-def read_onvoard(frame: Frame, row: Row) -> Snapshot:
-    raw = row["raw"] or {}
+def read_pair(mapping: FieldMap, onvoard: Row, digital: Row, base: Any) -> Pair:
+    """Rows of `people.load_pairs` as the core knows them."""
+    return Pair(_read_onvoard(mapping, onvoard), _read_digital_onboarding(mapping, digital), ledger.read_bases(base))
+
+
+def _read_onvoard(mapping: FieldMap, row: Row) -> Snapshot:
     return Snapshot(
         id=row["id"],
-        fields=frame.mapping.read_onvoard(raw),
+        fields=mapping.read_onvoard(row["raw"] or {}),
         opted_out=consent.onvoard_opted_out(row),
         edited_at=row["edited_at"],
         linked_unique_id=row["link_unique_id"] or "",
     )
 
 
-def read_digital_onboarding(frame: Frame, row: Row) -> Snapshot:
+def _read_digital_onboarding(mapping: FieldMap, row: Row) -> Snapshot:
     return Snapshot(
         id=row["unique_id"],
-        fields=frame.mapping.read_digital_onboarding(row["raw"] or {}),
+        fields=mapping.read_digital_onboarding(row["raw"] or {}),
         opted_out=bool(row["unsubscribe_email"]),
         edited_at=row["edited_at"],
     )
+
+
+def _hold_oscillating(conn: Connection, looked: Sequence[_Person]) -> None:
+    """A field that both sides keep turning back stays as it is until a person has decided (`core.oscillation`)."""
+    agreed_before = [one.person.id for one in looked if one.decision.pushes and one.pair.bases.onvoard.fields]
+    if not agreed_before:
+        return
+    history = ledger.carried(conn, agreed_before)
+    often = {person_field for person_field, carries in history.items() if len(carries) >= oscillation.LIMIT}
+    known = ledger.oscillations(conn, {person_id for person_id, _ in often}) if often else {}
+    for one in looked:
+        # Where the operator has said since whose word counts, there is nothing to ask.
+        held = {
+            push.field
+            for push in one.decision.pushes
+            if (key := (one.person.id, push.field)) in often
+            and one.frame.mapping.by_name[push.field].authority is Authority.BOTH
+            and ((key in known and known[key] is None) or one.oscillates(push, history[key], known.get(key)))
+        }
+        if held:
+            one.decision = replace(
+                one.decision,
+                pushes=tuple(push for push in one.decision.pushes if push.field not in held),
+                losses=tuple(loss for loss in one.decision.losses if loss.field not in held),
+            )
 
 
 @dataclass(slots=True)
@@ -68,16 +104,36 @@ class _Person:
     digital: Row
     pair: Pair
     decision: Decision
+    due: Set[tuple[Platform, str]]  # contacts that are to be opted out because their address is
+
+    def oscillates(self, push: Push, history: Sequence[Carry], since: datetime | None) -> bool:
+        """Whether `push` would only turn a value back once more; then a person is asked. `since`: when one last was."""
+        rule = self.frame.mapping.by_name[push.field]
+        region = next(filter(None, (self.frame.mapping.region(self.pair.of(side).fields) for side in Platform)), "")
+        coming = Carry(push.platform.other, push.old, push.source, push.said_at, self.frame.now)
+        counted = [carry for carry in history if since is None or carry.at > since]
+        run = oscillation.turns(counted, coming, lambda value: self.frame.mapping.key(rule, value, region))
+        if len(run) < oscillation.LIMIT:
+            return False
+        values = {side: shown(self.pair.of(side).fields[push.field]) for side in Platform}
+        ledger.open_conflict(
+            self.conn, self.person.id, ledger.OSCILLATION, oscillation.reason(run, coming), self.frame.now,
+            run_id=self.frame.run_id, field=push.field,
+            onvoard=values[Platform.ONVOARD], digital_onboarding=values[Platform.DIGITAL_ONBOARDING],
+        )  # fmt: skip
+        return True
 
     def put_on_record(self, index: Index) -> bool:
         """False where the person has to be looked at once more, when an address has become free."""
         self._consent()
+        if self._link_edited():
+            return True
         pushes, waits = self._addresses(index)
         if pushes is None:
             return True
-        if self.person.conflict_id is not None:  # the address is free, or no longer wanted
+        if self.person.conflict_id is not None:  # the address is free, or no longer wanted; the link is as it was
             group = ledger.members(self.conn, self.person.conflict_id)
-            ledger.thaw(self.conn, self.person.conflict_id, self.frame.now, by="no longer taken")
+            ledger.thaw(self.conn, self.person.conflict_id, self.frame.now, by="no longer so")
             people.touch(self.conn, group)
         for platform in Platform:
             self._stage(platform, [push for push in pushes if push.platform is platform])
@@ -87,6 +143,8 @@ class _Person:
         if self.person.settled_at is None and not pushes and not self.decision.opt_outs:
             people.settle(self.conn, self.person.id, self.frame.now)
         agreed = ledger.advance(self.pair.bases, self.decision.settled, self.decision.consent)
+        if self.pair.onvoard.linked_unique_id == self.digital["unique_id"]:
+            agreed = ledger.advance(agreed, {Platform.ONVOARD: {LINK_PROPERTY: self.digital["unique_id"]}})
         if agreed != self.pair.bases:
             ledger.put_bases(self.conn, self.person.id, agreed, self.frame.now)
         return not waits
@@ -100,23 +158,45 @@ class _Person:
                 continue
             address = normal_email(str(push.value))
             on_onvoard = push.platform is Platform.ONVOARD
-            onvoard = [c.id for c in index.onvoard_with(address) if c.id != self.onvoard["id"]]
-            digital = [c.id for c in index.digital_with(address) if c.id != self.digital["unique_id"]]
+            onvoard, digital = index.others_with(address, self.onvoard["id"], self.digital["unique_id"])
             if onvoard or digital:
-                self._taken(onvoard, digital)
+                self._taken(onvoard, digital, "its new e-mail belongs to another contact")
                 return None, False
-            leaving = (c for c in index.onvoard.values() if c.email == address and c.leaves)
+            leaving = (c for c in index.onvoard.values() if c.email == address and c.moves_to)
             if on_onvoard and any(c.id != self.onvoard["id"] for c in leaving):
+                if circle := candidates.circle(self.conn, self.onvoard["id"], address):
+                    self._taken(circle, [], "its new e-mail belongs to another contact, which waits for this one's")
+                    return None, False
                 pushes.remove(push)
                 return pushes, True
         return pushes, False
 
-    def _taken(self, onvoard: list[str], digital: list[str]) -> None:
-        """Two existing people whom the edit would merge."""
-        members = ledger.frozen_together(self.conn, onvoard, digital)
+    def _link_edited(self) -> bool:
+        """Whether OnVoard's link property, which showed this link, was edited to name somebody else: then a person
+        says who is who. One that was removed is written again: the link stands."""
+        unique_id, named = self.digital["unique_id"], self.pair.onvoard.linked_unique_id
+        was = self.pair.bases.onvoard.fields.get(LINK_PROPERTY)
+        if not self.frame.link_property or was != unique_id or named in ("", unique_id):
+            return False
+        members = ledger.frozen_together(self.conn, [], [named])
         conflict_id, new = ledger.open_conflict(
-            self.conn, self.person.id, EMAIL_TAKEN,
-            f"its new e-mail belongs to another contact: {', '.join((*onvoard, *digital))}",
+            self.conn, self.person.id, LINK_EDITED,
+            f"its link property on OnVoard was edited, and names another contact: {named}",
+            self.frame.now, run_id=self.frame.run_id, field=LINK_PROPERTY, onvoard=named, digital_onboarding=unique_id,
+        )  # fmt: skip
+        ledger.freeze(self.conn, {self.person.id, *members}, conflict_id)
+        if new:
+            people.touch(self.conn, members)
+        return True
+
+    def _taken(self, onvoard: list[str], digital: list[str], why: str) -> None:
+        """Two existing people whom the edit would merge; those who ask for each other's address are one question."""
+        members = ledger.frozen_together(self.conn, onvoard, digital)
+        asked = ledger.conflict_of(self.conn, members, EMAIL_TAKEN)
+        if asked is not None and self.person.id in ledger.members(self.conn, asked):
+            return
+        conflict_id, new = ledger.open_conflict(
+            self.conn, self.person.id, EMAIL_TAKEN, f"{why}: {', '.join((*onvoard, *digital))}",
             self.frame.now, run_id=self.frame.run_id, field="email",
             onvoard=self.onvoard["email"], digital_onboarding=self.digital["email"],
         )  # fmt: skip
@@ -146,8 +226,19 @@ class _Person:
                     self.conn, self.frame, self.person.id, self.onvoard, self.digital,
                     self.pair.bases.digital_onboarding.falls,
                 )  # fmt: skip
+        reached = {opt_out.platform for opt_out in self.decision.opt_outs}
+        for platform, target in zip(Platform, (self.onvoard["id"], self.digital["unique_id"]), strict=True):
+            if (platform, target) in self.due and platform not in reached:
+                consent_lane.stage_opt_out(
+                    self.conn, self.frame, self.person.id, platform, target, consent_lane.OF_THE_ADDRESS,
+                    self._status, of_address=True,
+                )  # fmt: skip
         for opt_in in self.decision.opt_ins:
             consent_lane.opted_in_again(self.conn, self.frame, self.person.id, opt_in.platform)
+        agreed = {self.pair.bases.of(side).opted_out for side in Platform}
+        shown_now = {self.pair.of(side).opted_out for side in Platform}
+        if len(agreed) == 2 and len(shown_now) == 1:
+            consent_lane.agree_again(self.conn, self.frame, self.person.id)
 
     def _unsuppressed(self) -> bool:
         """One who was suppressed on OnVoard and is no longer: what the opt-outs on Digital Onboarding mean now is for
@@ -168,26 +259,23 @@ class _Person:
 
     def _stage(self, platform: Platform, pushes: list[Push]) -> None:
         mapping = self.frame.mapping
-        payload = mapping.payload(platform, {push.field: push.value for push in pushes})
+        values = {push.field: push.value for push in pushes}
+        payload = change_payload(mapping, platform, values, self.onvoard, self.digital)
         details = [detail for push in pushes for detail in _details(mapping.by_name[push.field], push)]
         unique_id = self.digital["unique_id"]
         if platform is Platform.ONVOARD and self._wants_link():
             payload.setdefault("properties", {})[LINK_PROPERTY] = unique_id
             old = self.pair.onvoard.linked_unique_id or None
             details.append({"field": LINK_PROPERTY, "old": old, "new": unique_id, "why": "linked"})
-        if not payload:
+        if not details:
             return
         on_onvoard = platform is Platform.ONVOARD
-        if on_onvoard and self.onvoard["email_unsubscribed"] is True:
-            # What a patch leaves out may fall back to its default (traps 4): a flag that has fallen is said again.
-            payload["email_unsubscribed"] = True
         basis: dict[str, Native] = {push.field: push.source for push in pushes}
         outbox.stage(
             self.conn, person_id=self.person.id, platform=platform,
             operation=Operation.PATCH_CONTACT if on_onvoard else Operation.UPSERT_CONTACT, lane=Lane.CHANGE,
             target=self.onvoard["id"] if on_onvoard else unique_id,
-            payload=payload if on_onvoard else {"unique_id": unique_id, **payload},
-            details=details, basis={"fields": basis}, run_id=self.frame.run_id, now=self.frame.now,
+            payload=payload, details=details, basis={"fields": basis}, run_id=self.frame.run_id, now=self.frame.now,
             status=self._status if pushes else "pending",
         )  # fmt: skip
 
@@ -195,9 +283,34 @@ class _Person:
         return self.frame.link_property and self.pair.onvoard.linked_unique_id != self.digital["unique_id"]
 
 
+def sides_of(mapping: FieldMap, onvoard: Row, digital: Row) -> dict[Platform, dict[str, Native]]:
+    """The mapped fields of both rows of a person."""
+    return {
+        Platform.ONVOARD: mapping.read_onvoard(onvoard["raw"] or {}),
+        Platform.DIGITAL_ONBOARDING: mapping.read_digital_onboarding(digital["raw"] or {}),
+    }
+
+
+def change_payload(
+    mapping: FieldMap, platform: Platform, values: Mapping[str, Native], onvoard: Row, digital: Row
+) -> Row:
+    """The body that writes these fields of a linked person on `platform`; `onvoard`, `digital`: both rows."""
+    body = mapping.payload(platform, values)
+    if platform is Platform.DIGITAL_ONBOARDING:
+        return {"unique_id": digital["unique_id"], **body}
+    if onvoard["email_unsubscribed"] is True:
+        # What a patch leaves out may fall back to its default (traps 4): a flag that has fallen is said again.
+        body["email_unsubscribed"] = True
+    return body
+
+
 def _details(rule: FieldRule, push: Push) -> list[Row]:
     """What a push changes, under the platform's own names; `before` is what an undo restores, by the mapping's name."""
     old, new = rule.by_column(push.platform, push.old), rule.by_column(push.platform, push.value)
     moved = [column for column in new if old[column] != new[column]] or list(new)
-    kept = {"why": push.rule, "of": rule.name, "before": push.old}
+    kept: Row = {"why": push.rule, "of": rule.name, "before": push.old, "source": push.platform.other.value}
+    if push.said_at is not None:
+        kept["said_at"] = iso(push.said_at)
+    if push.lost:
+        kept["lost"] = True
     return [{"field": column, "old": old[column], "new": new[column], **kept} for column in moved]

@@ -11,14 +11,14 @@ from typing import Any
 import structlog
 
 from service.core.records import Platform
-from service.errors import PlatformError, Rejected, SuspiciouslyEmpty, TooLarge
+from service.errors import OutcomeUnknown, PlatformError, Rejected, SuspiciouslyEmpty, TooLarge
 from service.extract.refused import refuse
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.models import Contact
 from service.platforms.digital_onboarding.wire import Listing
 from service.platforms.payload import Refused
 from service.progress import Progress
-from service.store import absorb, mirror
+from service.store import absorb, mirror, rates
 from service.store import tables as t
 from service.store.database import Connection, Database
 
@@ -72,7 +72,7 @@ class DigitalReader:
         """Ask about every contact whose last answer is older than `before`. -> how many were asked about"""
         after, asked = "", 0
         while ids := await self.db.run(
-            lambda conn, after=after: mirror.due_for_refresh(conn, before, after, self.batch_size)  # type: ignore[misc]
+            lambda conn, after=after: mirror.due_for_refresh(conn, before, after, self._size(conn))  # type: ignore[misc]
         ):
             asked += await self.probe(ids)
             after = ids[-1]
@@ -80,22 +80,34 @@ class DigitalReader:
 
     async def probe_all(self, unique_ids: Sequence[str]) -> int:
         """Ask about these, a batch at a time. -> how many were asked about"""
-        size = self.batch_size
-        return sum([await self.probe(unique_ids[start : start + size]) for start in range(0, len(unique_ids), size)])
+        start = asked = 0
+        while start < len(unique_ids):
+            batch = unique_ids[start : start + await self.db.run(self._size)]
+            start += len(batch)
+            asked += await self.probe(batch)
+        return asked
 
-    async def probe(self, unique_ids: Sequence[str]) -> int:
+    def _size(self, conn: Connection) -> int:
+        return rates.batch_size(conn, Platform.DIGITAL_ONBOARDING, self.batch_size)
+
+    async def probe(self, unique_ids: Sequence[str], *, whole: bool = True) -> int:
         """Ask about these. Those that had to be made anew become conflicts; if that is everybody, something else is
-        wrong (law 12)."""
+        wrong (law 12). The batches that follow a `whole` one are smaller where it was too much."""
         if not unique_ids:
             return 0
         try:
             answer = await self.client.upsert_contacts([{"unique_id": unique_id} for unique_id in unique_ids])
         except PlatformError as error:
-            return await self._probe_apart(unique_ids, error)
+            return await self._probe_apart(unique_ids, error, whole)
         await self._refuse("contacts", answer.refused)
         wanted = set(unique_ids)
         new, existing = ([c for c in found if c.unique_id in wanted] for found in (answer.new, answer.existing))
-        gone = await self.db.run(lambda conn: self._keep(conn, existing, new, answer.asked_at))
+
+        def keep(conn: Connection) -> int:
+            rates.batch_passed(conn, Platform.DIGITAL_ONBOARDING, len(unique_ids), self.batch_size)
+            return self._keep(conn, existing, new, answer.asked_at)
+
+        gone = await self.db.run(keep)
         self.progress.advance("digital_onboarding contacts", len(unique_ids))
         if gone == len(unique_ids) > 2:
             raise SuspiciouslyEmpty(
@@ -104,15 +116,21 @@ class DigitalReader:
             )
         return len(unique_ids)
 
-    async def _probe_apart(self, unique_ids: Sequence[str], error: PlatformError) -> int:
-        """A batch that is refused, or too large, in halves; one that is refused alone stays as it was last known."""
-        if not isinstance(error, Rejected | TooLarge):
+    async def _probe_apart(self, unique_ids: Sequence[str], error: PlatformError, whole: bool) -> int:
+        """A batch that is refused, or too large, in halves, one that is not answered only once; one that is refused
+        alone stays as it was last known."""
+        if whole:
+            platform = Platform.DIGITAL_ONBOARDING
+            await self.db.run(lambda conn: rates.batch_failed(conn, platform, len(unique_ids), error))
+        refused = isinstance(error, Rejected | TooLarge)
+        if not refused and not (isinstance(error, OutcomeUnknown) and whole and len(unique_ids) > 1):
             raise error
         if len(unique_ids) == 1:
             _log.warning("probe refused", platform="digital_onboarding", error=str(error))
             return 0
         middle = len(unique_ids) // 2
-        return await self.probe(unique_ids[:middle]) + await self.probe(unique_ids[middle:])
+        halves = (unique_ids[:middle], unique_ids[middle:])
+        return sum([await self.probe(half, whole=False) for half in halves])
 
     def _keep(self, conn: Connection, existing: Sequence[Contact], new: Sequence[Contact], at: datetime) -> int:
         """-> how many turned out to have been removed: made anew by asking (`new`), or by somebody else"""

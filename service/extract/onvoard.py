@@ -34,6 +34,8 @@ LEASE_WAIT = 600.0
 """Seconds for which a backfill waits for another one of the same stream, which does its work."""
 WINDOWS = 8
 """How many windows are read side by side."""
+LEAD = 8
+"""Pages that are read one after the other before it is worth looking where to cut the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +86,14 @@ class OnvoardReader:
         def happened(before: datetime | None, after: datetime | None, page: int) -> Awaitable[Page[Any]]:
             return c.contact_activities.list(page=page, page_size=PAGE, before=before, after=after)
 
-        records = t.onvoard_resource_records
         return [
             Stream("contacts", t.onvoard_contacts, "created_at", created(c.contacts), self._save_contacts,
                    c.contacts.retrieve),
             Stream("reviews", t.onvoard_reviews, "created_at", created(c.reviews), absorb.reviews, c.reviews.retrieve),
             Stream("activities", t.onvoard_activities, "occurred_at", happened, self._save_activities,
                    c.contact_activities.retrieve),
-            Stream("records", records, "created_at", created(c.resource_records),
-                   lambda conn, items: mirror.save_records(conn, records, [absorb.row_of(item) for item in items]),
-                   c.resource_records.retrieve),
+            Stream("records", t.onvoard_resource_records, "created_at", created(c.resource_records),
+                   absorb.resource_records, c.resource_records.retrieve),
         ]  # fmt: skip
 
     def _save_contacts(self, conn: Connection, contacts: Sequence[Any]) -> None:
@@ -120,7 +120,7 @@ class OnvoardReader:
             if is_last(page, PAGE):
                 yield Step(page, lower or EPOCH, last=True)
                 return
-            following = position.after(min(times, default=None))
+            following = position.after(times)
             yield Step(page, following.before if following.page == 1 else None, last=False)
             position = following
 
@@ -154,10 +154,12 @@ class OnvoardReader:
         key = f"onvoard.{name}" + (f" {since} {until}" if since or until else "")
         backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
         if not backlog:
-            _, spans = await self._cut(stream, since or EPOCH, until)
-            await self.db.run(lambda conn: cursors.open_windows(conn, key, spans))
+            _, upper = await self._begin(stream, since or EPOCH, until)
+            await self.db.run(lambda conn: cursors.open_window(conn, key, since or EPOCH, upper))
             backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
-        read = await self._side_by_side(*(self._window(stream, w, since, until) for w in backlog))
+        read = await self._side_by_side(*(self._window(stream, w, since, until, LEAD) for w in backlog))
+        if rest := await self.db.run(lambda conn: cursors.backlog(conn, key)):
+            read += await self._side_by_side(*(self._window(stream, w, since, until) for w in rest))
         whole = since is None and until is None
         await self.db.run(lambda conn: self._backfilled(conn, key, name, whole))
         return sum(read)
@@ -168,31 +170,33 @@ class OnvoardReader:
         if whole and began is not None:
             cursors.put(conn, f"onvoard.{name}", began, self.now())
 
-    async def _cut(
-        self, stream: Stream, lower: datetime, until: datetime | None
-    ) -> tuple[bool, list[tuple[datetime, datetime]]]:
+    async def _begin(self, stream: Stream, lower: datetime, until: datetime | None) -> tuple[bool, datetime]:
+        """-> (whether there is anything, the upper bound: frozen at the platform's clock)"""
+        page = await stream.fetch(until, lower - SECOND if lower > EPOCH else None, 1)
+        return page.returned > 0, until or windows.whole(page.server_time) + SECOND
+
+    async def _cut(self, stream: Stream, lower: datetime, upper: datetime) -> list[tuple[datetime, datetime]]:
         """Find out how much there is, and cut it into windows of about as many records each.
 
-        There is no total (traps 32): pages 1, 2, 4, 8 … tell how far it goes, and a few pages between where to cut.
-        -> (whether there is anything, spans)
+        There is no total (traps 32): pages 2, 4, 8 … tell how far it goes, and a few pages between where to cut.
         """
         after = lower - SECOND if lower > EPOCH else None
-        page = first = await stream.fetch(until, after, 1)
-        upper = until or windows.whole(first.server_time) + SECOND
-        extent = 1
-        while not is_last(page, PAGE):
+        extent = 2
+        while not is_last(await stream.fetch(upper, after, extent), PAGE):
             extent *= 2
-            page = await stream.fetch(upper, after, extent)
         pages = windows.sample_pages(extent)
         sampled = await self._side_by_side(*(stream.fetch(upper, after, number) for number in pages))
         marks = [when for page in sampled for when in map(stream.when, page.items[-1:]) if when is not None]
-        return first.returned > 0, windows.cut(lower, upper, marks)
+        return windows.cut(lower, upper, marks)
 
     async def _window(
-        self, stream: Stream, window: dict[str, Any], since: datetime | None, until: datetime | None
-    ) -> int:
-        read = 0
+        self, stream: Stream, window: dict[str, Any], since: datetime | None, until: datetime | None,
+        pages: int | None = None,
+    ) -> int:  # fmt: skip
+        """Read a window; or no more than about so many `pages` of it, and cut what is left."""
+        read, steps = 0, 0
         async for step in self.walk(stream, window["reached"], window["lower"]):
+            steps += 1
             items = self._within(stream, step.page.items, since, until)
 
             def keep(conn: Connection, step: Step = step, items: list[Any] = items) -> None:
@@ -203,7 +207,14 @@ class OnvoardReader:
             await self.db.run(keep)
             read += len(items)
             self.progress.advance(stream.name, len(items))
+            if pages is not None and steps >= pages and step.reached is not None and not step.last:
+                await self._split(stream, window, step.reached)
+                break
         return read
+
+    async def _split(self, stream: Stream, window: dict[str, Any], at: datetime) -> None:
+        spans = await self._cut(stream, window["lower"], at)
+        await self.db.run(lambda conn: cursors.split_window(conn, window["id"], at, spans))
 
     @staticmethod
     def _within(stream: Stream, items: Sequence[Any], since: datetime | None, until: datetime | None) -> list[Any]:
@@ -221,13 +232,17 @@ class OnvoardReader:
         Raises SuspiciouslyEmpty where the platform lists nobody, though the mirror knows several (law 12).
         """
         stream = self.streams[name]
-        anybody, spans = await self._cut(stream, EPOCH, None)
+        anybody, upper = await self._begin(stream, EPOCH, None)
         if name == "contacts" and not anybody and not allow_empty:
             await self._suspect()
-        results = await self._side_by_side(*(self._sweep_span(stream, low, up) for low, up in spans))
-        missing = {record_id for _, gone in results for record_id in gone}
+        read, missing, rest = await self._sweep_span(stream, EPOCH, upper, LEAD)
+        if rest is not None:
+            spans = await self._cut(stream, EPOCH, rest)
+            for more, gone, _ in await self._side_by_side(*(self._sweep_span(stream, low, up) for low, up in spans)):
+                read += more
+                missing |= gone
         await self.confirm_deleted(stream, sorted(missing))
-        return sum(read for read, _ in results)
+        return read
 
     async def _suspect(self) -> None:
         known = await self.db.run(lambda conn: cursors.count(conn, t.onvoard_contacts, *_alive(t.onvoard_contacts)))
@@ -237,10 +252,14 @@ class OnvoardReader:
                 hint="if it is true: contact-bridge sync --full --allow-mass-change",
             )
 
-    async def _sweep_span(self, stream: Stream, lower: datetime, upper: datetime) -> tuple[int, set[str]]:
-        """-> (records read, ids that the mirror holds and the platform did not list)"""
-        read, reached, seen, missing = 0, upper, set[str](), set[str]()
+    async def _sweep_span(
+        self, stream: Stream, lower: datetime, upper: datetime, pages: int | None = None
+    ) -> tuple[int, set[str], datetime | None]:
+        """-> (records read, ids that the mirror holds and the platform did not list, down to where: None if all of it,
+        which it is unless it takes more than about so many `pages`)"""
+        read, steps, reached, seen, missing = 0, 0, upper, set[str](), set[str]()
         async for step in self.walk(stream, upper, lower):
+            steps += 1
             seen |= {item.id for item in step.page.items}
             read += len(step.page.items)
 
@@ -255,7 +274,9 @@ class OnvoardReader:
                 reached = step.reached
                 seen = {i.id for i in step.page.items if (when := stream.when(i)) is None or when < reached}
             self.progress.advance(stream.name, len(step.page.items))
-        return read, missing
+            if pages is not None and steps >= pages and step.reached is not None and not step.last:
+                return read, missing, step.reached
+        return read, missing, None
 
     async def confirm_deleted(self, stream: Stream, record_ids: Sequence[str]) -> None:
         """Gone is only what answers 404 by its id; the others were moved while we read."""

@@ -14,6 +14,7 @@ from service.core.records import Platform
 from service.errors import (
     Denied,
     NotFound,
+    OutcomeUnknown,
     PlatformError,
     RateLimited,
     Rejected,
@@ -26,14 +27,16 @@ from service.errors import (
 from service.load.settle import Settler
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
+from service.platforms.pace import Priority, priority
 from service.progress import Progress
-from service.store import outbox
+from service.store import outbox, rates
 from service.store.database import Connection, Database
 from service.store.outbox import Lane, Operation
 
 Row = dict[str, Any]
 ONVOARD_CHUNK = 64
 """Pushes to OnVoard whose intents are recorded, and whose answers are settled, together."""
+_DIGITAL = Platform.DIGITAL_ONBOARDING
 MAX_ATTEMPTS = 5
 """After so many failed cycles a push that alone makes the platform fail becomes a dead letter (law 6)."""
 
@@ -71,7 +74,8 @@ class Drain:
 
     async def _lane(self, lane: Lane) -> int:
         """Both platforms side by side."""
-        results = await asyncio.gather(self._onvoard(lane), self._digital(lane), return_exceptions=True)
+        with priority(Priority.OPT_OUT if lane is Lane.OPT_OUT else Priority.OUTBOX):
+            results = await asyncio.gather(self._onvoard(lane), self._digital(lane), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -80,7 +84,7 @@ class Drain:
     async def _onvoard(self, lane: Lane) -> int:
         sent, after = 0, 0
         failure: BaseException | None = None
-        while rows := await self._take(lane, Platform.ONVOARD, ONVOARD_CHUNK, after):
+        while rows := await self._take(lane, Platform.ONVOARD, after):
             after = rows[-1]["id"]
             outcomes = await asyncio.gather(*(self._push(row) for row in rows), return_exceptions=True)
             failed = await self.db.run(
@@ -95,9 +99,11 @@ class Drain:
             raise failure
         return sent
 
-    async def _take(self, lane: Lane, platform: Platform, limit: int, after: int) -> list[Row]:
+    async def _take(self, lane: Lane, platform: Platform, after: int) -> list[Row]:
         def take(conn: Connection) -> list[Row]:
-            reached = after
+            reached, limit = after, ONVOARD_CHUNK
+            if platform is Platform.DIGITAL_ONBOARDING:
+                limit = rates.batch_size(conn, platform, self.batch_size)
             rows: list[Row] = []
             while not rows and (found := outbox.waiting(conn, lane, platform, limit, after=reached)):
                 reached = found[-1]["id"]
@@ -176,7 +182,7 @@ class Drain:
 
     async def _digital(self, lane: Lane) -> int:
         sent, after = 0, 0
-        while rows := await self._take(lane, Platform.DIGITAL_ONBOARDING, self.batch_size, after):
+        while rows := await self._take(lane, Platform.DIGITAL_ONBOARDING, after):
             after = rows[-1]["id"]
             for batch in _without_doubles(rows):
                 await self._send_batch(batch)
@@ -184,19 +190,20 @@ class Drain:
             sent += len(rows)
         return sent
 
-    async def _send_batch(self, rows: Sequence[Row]) -> None:
-        """A refused batch is halved until the culprit stands alone (law 6)."""
+    async def _send_batch(self, rows: Sequence[Row], *, whole: bool = True) -> None:
+        """A refused batch is halved until the culprit stands alone (law 6), one that is not answered only once; those
+        that follow a `whole` one are smaller where it was too much."""
         for row in rows:
             check_payload(Platform.DIGITAL_ONBOARDING, row["payload"])
         try:
             answer = await self.digital.upsert_contacts([row["payload"] for row in rows])
         except PlatformError as error:
-            # What fails a second time may do so because of one of them.
-            again = isinstance(error, ServerFailed) and max(row["attempts"] for row in rows) > 0
-            if (isinstance(error, Rejected | TooLarge) or again) and len(rows) > 1:
+            if whole:
+                await self.db.run(lambda conn, error=error: rates.batch_failed(conn, _DIGITAL, len(rows), error))  # type: ignore[misc]
+            if len(rows) > 1 and _may_be_one_of(rows, error, whole):
                 middle = len(rows) // 2
-                await self._send_batch(rows[:middle])
-                await self._send_batch(rows[middle:])
+                await self._send_batch(rows[:middle], whole=False)
+                await self._send_batch(rows[middle:], whole=False)
                 return
             if await self.db.run(lambda conn, error=error: self._failed(conn, rows, error)):  # type: ignore[misc]
                 raise error from None
@@ -204,7 +211,12 @@ class Drain:
         except RuleBroken as error:
             await self._send_apart(rows, error)
             return
-        await self.db.run(lambda conn: self.settler.digital_batch(conn, rows, answer, self.now()))
+
+        def settle(conn: Connection) -> None:
+            self.settler.digital_batch(conn, rows, answer, self.now())
+            rates.batch_passed(conn, _DIGITAL, len(rows), self.batch_size)
+
+        await self.db.run(settle)
 
     async def _send_apart(self, rows: Sequence[Row], error: RuleBroken) -> None:
         """The client refuses one of them before anything is sent: find out which."""
@@ -212,7 +224,7 @@ class Drain:
             await self.db.run(lambda conn: self._failed(conn, rows, error))
             return
         for row in rows:
-            await self._send_batch([row])
+            await self._send_batch([row], whole=False)
 
     async def look_for(self, rows: Sequence[Row]) -> None:
         """Activities of unknown outcome: done if OnVoard has one with their `sync_id`, else sent again (law 5)."""
@@ -266,6 +278,14 @@ def _without_doubles(rows: Sequence[Row]) -> list[list[Row]]:
         batches[-1].append(row)
         seen.add(row["target"])
     return batches
+
+
+def _may_be_one_of(rows: Sequence[Row], error: PlatformError, whole: bool) -> bool:
+    """Whether it may be about some of them, or about how many they are."""
+    if isinstance(error, ServerFailed):
+        return any(row["attempts"] > 0 for row in rows)  # a second time
+    unanswered = isinstance(error, OutcomeUnknown) and error.verdict is Verdict.RETRY
+    return isinstance(error, Rejected | TooLarge) or (unanswered and whole)
 
 
 def _stops_everybody(error: BaseException) -> bool:

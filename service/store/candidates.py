@@ -9,9 +9,11 @@ from sqlalchemy import Connection, Select, and_, exists, or_, select
 
 from service.core.identity import Contact, Index
 from service.core.mapping import normal_email
+from service.store import separations
 from service.store import tables as t
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
+_OF_PERSON = (_P.c.id.label("person_id"), _P.c.state.label("person_state"), _P.c.conflict_id)  # a contact has a `state`
 
 
 def unlinked_onvoard(conn: Connection, after: str, limit: int) -> list[dict[str, Any]]:
@@ -55,7 +57,7 @@ def index_around(conn: Connection, emails: Sequence[str], unique_ids: Sequence[s
     addresses = {*emails, *(c.email for c in digital.values() if c.email), *map(normal_email, digital)}
     onvoard = _onvoard(conn, _OV.c.email_key.in_(addresses), _OV.c.link_unique_id.in_({*unique_ids, *digital}))
     digital |= _digital(conn, _DO.c.email_key.in_({c.email for c in onvoard.values()}))
-    return Index(onvoard=onvoard, digital_onboarding=digital)
+    return Index(onvoard, digital, separations.of(conn, onvoard, digital))
 
 
 def _partners() -> Select[Any]:
@@ -93,7 +95,7 @@ def _onvoard(conn: Connection, *where: Any) -> dict[str, Contact]:
             email=row.email_key or "",
             linked=row.id in pairs,
             link_unique_id=row.link_unique_id or "",
-            leaves=row.id in pairs and _leaves(pairs[row.id], "onvoard"),
+            moves_to=_moves_to(pairs[row.id], "onvoard") if row.id in pairs else "",
         )
         for row in rows
     }
@@ -110,20 +112,73 @@ def _digital(conn: Connection, *where: Any) -> dict[str, Contact]:
             id=row.unique_id,
             email=row.email_key or "",
             linked=row.unique_id in pairs,
-            leaves=row.unique_id in pairs and _leaves(pairs[row.unique_id], "digital"),
+            moves_to=_moves_to(pairs[row.unique_id], "digital") if row.unique_id in pairs else "",
         )
         for row in rows
     }
 
 
-def _leaves(pair: Any, side: str) -> bool:
-    """Its address is still the agreed one, and its partner has another: it is about to follow."""
+def _moves_to(pair: Any, side: str) -> str:
+    """Its address is still the agreed one, and its partner has another: it is about to follow there. Else \"\"."""
     mine, partner, base = (
         (pair.onvoard_email, pair.digital_email, pair.onvoard_base)
         if side == "onvoard"
         else (pair.digital_email, pair.onvoard_email, pair.digital_base)
     )
-    return bool(partner) and partner != mine and _base_email(base) == (mine or "")
+    return partner if partner and partner != mine and _base_email(base) == (mine or "") else ""
+
+
+def circle(conn: Connection, contact_id: str, address: str) -> list[str]:
+    """The linked OnVoard contacts that wait for each other, this one and the one that has `address` among them: each is
+    to take the address of the next. [] where the last of them goes to an address that is free."""
+    met: list[str] = []
+    while contact_id not in met:
+        around = index_around(conn, [address], []).onvoard.values()
+        holder = next((c for c in around if c.email == address and c.moves_to), None)
+        if holder is None or holder.id in met:
+            return []
+        met.append(holder.id)
+        address = holder.moves_to
+    return met
+
+
+def called_on_onvoard(conn: Connection, who: str) -> list[dict[str, Any]]:
+    """The contact with this id, else all living ones with this e-mail; with its person (`person_id`, `person_state`,
+    `conflict_id`) and its `partner`, as far as there are."""
+    theirs = (*_OF_PERSON, _P.c.unique_id.label("partner"))
+    query = select(_OV, *theirs).outerjoin(_P, _P.c.onvoard_contact_id == _OV.c.id).order_by(_OV.c.id)
+    living = (_OV.c.email_key == normal_email(who), _OV.c.deleted_at.is_(None))
+    return _called(conn, query.where(_OV.c.id == who), query.where(*living) if normal_email(who) else None)
+
+
+def called_on_digital_onboarding(conn: Connection, who: str) -> list[dict[str, Any]]:
+    """The same on Digital Onboarding, by unique_id or id, else by e-mail."""
+    theirs = (*_OF_PERSON, _P.c.onvoard_contact_id.label("partner"))
+    query = select(_DO, *theirs).outerjoin(_P, _P.c.unique_id == _DO.c.unique_id).order_by(_DO.c.unique_id)
+    by_email = query.where(_DO.c.email_key == normal_email(who)) if normal_email(who) else None
+    return _called(conn, query.where(or_(_DO.c.unique_id == who, _DO.c.id == who)), by_email)
+
+
+def _called(conn: Connection, by_id: Select[Any], by_email: Select[Any] | None) -> list[dict[str, Any]]:
+    for query in (by_id, by_email):
+        found = [dict(row) for row in conn.execute(query).mappings()] if query is not None else []
+        if found:
+            return found
+    return []
+
+
+def around(conn: Connection, person_ids: Sequence[int]) -> tuple[Index, set[str], set[str]]:
+    """-> (all records that could be meant by these persons' contacts, their own ids on OnVoard, those on Digital
+    Onboarding)"""
+    theirs = _P.c.id.in_(list(person_ids))
+    query = select(_OV.c.id, _OV.c.email_key, _OV.c.link_unique_id).join(_P, _P.c.onvoard_contact_id == _OV.c.id)
+    onvoard = conn.execute(query.where(theirs)).all()
+    query = select(_DO.c.unique_id, _DO.c.email_key).join(_P, _P.c.unique_id == _DO.c.unique_id)
+    digital = conn.execute(query.where(theirs)).all()
+    emails = {row.email_key for row in (*onvoard, *digital)} - {None}
+    named = {row.unique_id for row in digital} | {row.link_unique_id for row in onvoard if row.link_unique_id}
+    index = index_around(conn, sorted(emails), sorted(named))
+    return index, {row.id for row in onvoard}, {row.unique_id for row in digital}
 
 
 def with_address(conn: Connection, email: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -152,7 +207,7 @@ def named_but_unknown(conn: Connection) -> list[str]:
         select(_OV.c.link_unique_id)
         .join(_P, _P.c.onvoard_contact_id == _OV.c.id)
         .where(_OV.c.link_unique_id.is_not(None), _OV.c.deleted_at.is_(None), ~known)
-        .where(_P.c.state == "active", _P.c.conflict_id.is_(None))
+        .where(_P.c.state == "active", _P.c.conflict_id.is_(None), _P.c.unique_id.is_(None), ~separations.stands())
         .distinct()
     )
     return list(conn.execute(query).scalars())

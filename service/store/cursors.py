@@ -126,10 +126,19 @@ def backlog(conn: Connection, stream: str) -> list[dict[str, Any]]:
     return [dict(row) for row in conn.execute(query).mappings()]
 
 
-def open_windows(conn: Connection, stream: str, spans: list[tuple[datetime, datetime]]) -> None:
+def open_window(conn: Connection, stream: str, lower: datetime, upper: datetime) -> None:
     conn.execute(delete(t.windows).where(t.windows.c.stream == stream))
+    row = {"stream": stream, "lower": lower, "upper": upper, "reached": upper, "done": False}
+    conn.execute(t.windows.insert(), row)
+
+
+def split_window(conn: Connection, window_id: int, at: datetime, spans: list[tuple[datetime, datetime]]) -> None:
+    """What was read of a window is done; the rest becomes windows of its own."""
+    w = t.windows
+    stream = conn.execute(select(w.c.stream).where(w.c.id == window_id)).scalar_one()
+    conn.execute(update(w).where(w.c.id == window_id).values(lower=at, reached=at, done=True))
     rows = [{"stream": stream, "lower": low, "upper": up, "reached": up, "done": False} for low, up in spans]
-    conn.execute(t.windows.insert(), rows)
+    conn.execute(w.insert(), rows)
 
 
 def windows_began(conn: Connection, stream: str) -> datetime | None:

@@ -6,16 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
-from service.core.records import Base, Bases, Loss, Native, Platform, Refusal, shown
+from service.core.oscillation import Carry
+from service.core.records import Base, Bases, Loss, Native, Platform, Refusal, native, shown
 from service.store import tables as t
 from service.store.mirror import insert
 
+OSCILLATION = "oscillation"
+"""The kind of conflict that holds one field of a person, and nothing else of them."""
+NOT_TRANSFERABLE = "not_transferable"
+
 
 def read_base(stored: Any) -> Base:
-    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in (stored or {}).get("fields", {}).items()}
-    return Base(fields, (stored or {}).get("opted_out"), (stored or {}).get("falls", 0))
+    known = stored or {}
+    return Base(native(known.get("fields", {})), known.get("opted_out"), known.get("falls", 0))
 
 
 def read_bases(row: Any) -> Bases:
@@ -41,6 +46,11 @@ def _stored(base: Base) -> dict[str, Any]:
     return {"fields": dict(base.fields), "opted_out": base.opted_out, "falls": base.falls}
 
 
+def drop_bases(conn: Connection, person_ids: Iterable[int]) -> None:
+    """As if the two sides had never agreed: the rules of a first link hold."""
+    conn.execute(delete(t.bases).where(t.bases.c.person_id.in_(list(person_ids))))
+
+
 def advance(
     bases: Bases,
     settled: Mapping[Platform, Mapping[str, Native]],
@@ -53,8 +63,8 @@ def advance(
 def record_changes(
     conn: Connection, row: Mapping[str, Any], new_values: Mapping[str, Any], run_id: int, now: datetime
 ) -> None:
-    """One line of history per field that an outbox row has written: `details` says what it was to be, `new_values` by
-    field what the platform made of it."""
+    """One line of history per field that an outbox row has written: `details` says what it was to be and, where it is
+    not simply the other side's, whose value it is; `new_values` by field what the platform made of it."""
     lines = [
         {
             "run_id": run_id,
@@ -66,11 +76,54 @@ def record_changes(
             "rule": detail["why"],
             "at": now,
             "outbox_id": row["id"],
+            "source": detail.get("source") or Platform(row["platform"]).other.value,
+            "said_at": _time(detail.get("said_at")),
+            "losing_value": shown(detail["old"]) if detail.get("lost") else None,
         }
         for detail in row["details"] or ()
     ]
     if lines:
         conn.execute(t.changes.insert(), lines)
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def carried(conn: Connection, person_ids: Sequence[int]) -> dict[tuple[int, str], list[Carry]]:
+    """What was carried over between the sides of these people, by person and field, oldest first."""
+    o = t.outbox.c
+    query = (
+        select(o.person_id, o.platform, o.details, o.basis, o.updated_at)
+        .where(o.person_id.in_(person_ids), o.status == "done", o.operation.in_(["patch_contact", "upsert_contact"]))
+        .order_by(o.id)
+    )
+    found: dict[tuple[int, str], list[Carry]] = {}
+    for row in conn.execute(query):
+        values = native((row.basis or {}).get("fields") or {})
+        for name, detail in {detail.get("of"): detail for detail in row.details or ()}.items():
+            if name not in values:
+                continue  # no field of the mapping
+            source = None if "undoes" in detail else Platform(row.platform).other
+            before = native({name: detail["before"]})[name]
+            carry = Carry(source, before, values[name], _time(detail.get("said_at")), row.updated_at)
+            found.setdefault((row.person_id, name), []).append(carry)
+    return found
+
+
+def oscillations(conn: Connection, person_ids: Iterable[int]) -> dict[tuple[int, str], datetime | None]:
+    """The fields of these people that were held once because they oscillate -> when the last such conflict was
+    resolved; None while it is open."""
+    c = t.conflicts.c
+    query = select(c.person_id, c.field, c.resolved_at).where(c.person_id.in_(list(person_ids)), c.kind == OSCILLATION)
+    return {(row.person_id, row.field): row.resolved_at for row in conn.execute(query.order_by(c.id))}
+
+
+def prefer(conn: Connection, person_id: int, field: str, other_shows: Native, now: datetime) -> None:
+    """One side of a field is to be carried over, whatever it shows at the next look: both sides count as agreed on
+    what the other one shows now."""
+    settled = {side: {field: other_shows} for side in Platform}
+    put_bases(conn, person_id, advance(get_bases(conn, person_id), settled), now)
 
 
 def open_conflict(
@@ -106,6 +159,13 @@ def conflict_of(conn: Connection, person_ids: Sequence[int], kind: str) -> int |
     return conn.execute(query.order_by(c.id).limit(1)).scalar()
 
 
+def open_of(conn: Connection, person_ids: Iterable[int], kind: str | None = None) -> list[int]:
+    """The open conflicts about these persons."""
+    c = t.conflicts.c
+    query = select(c.id).where(c.person_id.in_(list(person_ids)), c.status == "open").order_by(c.id)
+    return list(conn.execute(query if kind is None else query.where(c.kind == kind)).scalars())
+
+
 def members(conn: Connection, conflict_id: int) -> list[int]:
     """The persons whom a conflict freezes."""
     return list(conn.execute(select(t.persons.c.id).where(t.persons.c.conflict_id == conflict_id)).scalars())
@@ -126,9 +186,11 @@ def freeze(conn: Connection, person_ids: Iterable[int], conflict_id: int) -> Non
     conn.execute(update(t.outbox).where(*waiting).values(status="cancelled", last_error="the person is in conflict"))
 
 
-def thaw(conn: Connection, conflict_id: int, now: datetime, by: str, kept: str | None = None) -> None:
+def thaw(
+    conn: Connection, conflict_id: int, now: datetime, by: str, kept: str | None = None, note: str | None = None
+) -> None:
     """Resolve a conflict and let its people go on."""
-    values = {"status": "resolved", "resolved_at": now, "resolved_by": by, "kept": kept}
+    values = {"status": "resolved", "resolved_at": now, "resolved_by": by, "kept": kept, "note": note}
     conn.execute(update(t.conflicts).where(t.conflicts.c.id == conflict_id).values(values))
     conn.execute(update(t.persons).where(t.persons.c.conflict_id == conflict_id).values(conflict_id=None))
 
@@ -162,7 +224,7 @@ def record_refusals(conn: Connection, person_id: int, refusals: Sequence[Refusal
     """A value that cannot be carried over is reported once; no decision is asked for."""
     rows = [
         {
-            "person_id": person_id, "kind": "not_transferable", "field": refusal.field, "status": "resolved",
+            "person_id": person_id, "kind": NOT_TRANSFERABLE, "field": refusal.field, "status": "resolved",
             "reason": f"{refusal.platform} cannot take it: {refusal.reason}",
             "onvoard_value": None if refusal.platform is Platform.ONVOARD else shown(refusal.value),
             "digital_onboarding_value": shown(refusal.value) if refusal.platform is Platform.ONVOARD else None,
@@ -172,6 +234,30 @@ def record_refusals(conn: Connection, person_id: int, refusals: Sequence[Refusal
     ]  # fmt: skip
     if rows:
         conn.execute(t.conflicts.insert(), rows)
+
+
+def refused(conn: Connection) -> list[dict[str, Any]]:
+    """The last value of each field of each person that could not be carried over: person_id, email, field, value,
+    reason, run_id, and as `platform` the one that cannot take it."""
+    c, ov, do = t.conflicts.c, t.onvoard_contacts, t.digital_onboarding_contacts
+    last = select(func.max(c.id)).where(c.kind == NOT_TRANSFERABLE).group_by(c.person_id, c.field)
+    source = (
+        t.conflicts.join(t.persons, t.persons.c.id == c.person_id)
+        .outerjoin(ov, ov.c.id == t.persons.c.onvoard_contact_id)
+        .outerjoin(do, do.c.unique_id == t.persons.c.unique_id)
+    )
+    value = func.coalesce(c.onvoard_value, c.digital_onboarding_value)
+    query = (
+        select(
+            c.person_id, func.coalesce(ov.c.email, do.c.email).label("email"), c.field, value.label("value"),
+            c.reason, c.run_id, c.onvoard_value.is_(None).label("theirs"),
+        )
+        .select_from(source)
+        .where(c.id.in_(last), t.persons.c.state == "active", value.is_not(None))
+        .order_by(c.person_id, c.id)
+    )  # fmt: skip
+    rows = [dict(row) for row in conn.execute(query).mappings()]
+    return [row | {"platform": Platform.ONVOARD if row["theirs"] else Platform.DIGITAL_ONBOARDING} for row in rows]
 
 
 def new_conflicts(conn: Connection, run_id: int) -> int:

@@ -4,20 +4,23 @@ dicts of text, numbers, booleans, aware datetimes and what JSON columns hold; th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection as Connection  # the command line names it, and imports no SQL
-from sqlalchemy import Select, func, or_, select, text, union
+from sqlalchemy import Select, case, func, or_, select, text, union
 
 from service.core.mapping import normal_email
 from service.store import tables as t
 from service.store.cursors import count
+from service.store.outbox import Lane
 
 Row = dict[str, Any]
 
 PEOPLE = ("linked", "onvoard_only", "digital_onboarding_only", "conflict", "suppressed", "erased")
 CLOSED = ("done", "cancelled")
+HELD_SHOWN = 1_000  # pushes
+RELEASE = "contact-bridge sync --allow-mass-change"
 CONFLICT_COLUMNS = (
     "id", "person_id", "kind", "field", "status", "reason", "onvoard_value", "digital_onboarding_value", "kept",
     "created_at", "resolved_at", "resolved_by",
@@ -26,7 +29,9 @@ OUTBOX_COLUMNS = (
     "id", "person_id", "platform", "operation", "payload", "status", "attempts", "last_error", "created_at",
     "updated_at",
 )  # fmt: skip
-_CHANGE_COLUMNS = ("id", "run_id", "platform", "field", "old_value", "new_value", "rule", "at")
+_CHANGE_COLUMNS = (
+    "id", "run_id", "platform", "field", "old_value", "new_value", "rule", "at", "source", "said_at", "losing_value",
+)  # fmt: skip
 
 
 def _rows(conn: Connection, query: Select[Any]) -> list[Row]:
@@ -65,6 +70,10 @@ def last_runs(conn: Connection) -> list[Row]:
     return _rows(conn, select(t.runs).where(t.runs.c.id.in_(newest)).order_by(t.runs.c.kind))
 
 
+def run_known(conn: Connection, run_id: int) -> bool:
+    return count(conn, t.runs, t.runs.c.id == run_id) > 0
+
+
 def outbox_counts(conn: Connection) -> dict[str, dict[str, int]]:
     """Platform -> status -> how many pushes."""
     c = t.outbox.c
@@ -79,9 +88,45 @@ def open_conflicts(conn: Connection) -> int:
     return count(conn, t.conflicts, t.conflicts.c.status == "open")
 
 
-def holds(conn: Connection) -> list[Row]:
-    """The brake, by platform."""
-    return _rows(conn, select(t.holds).order_by(t.holds.c.platform))
+def holds(conn: Connection, hold_opt_outs_for: timedelta | None) -> list[Row]:
+    """The brake, by platform: how many people, pushes and opt-outs it holds, when the opt-outs leave by themselves, and
+    the `changes` of the first pushes (person_id, email, field, old, new, why); `left_out` counts the other pushes."""
+    rows = _rows(conn, select(t.holds).order_by(t.holds.c.platform))
+    return [row | _held_back(conn, row, hold_opt_outs_for) for row in rows]
+
+
+def _held_back(conn: Connection, hold: Row, hold_opt_outs_for: timedelta | None) -> Row:
+    o, p, ov, do = t.outbox, t.persons, t.onvoard_contacts, t.digital_onboarding_contacts
+    held = (o.c.platform == hold["platform"], o.c.status == "held")
+    out = case((o.c.lane == int(Lane.OPT_OUT), o.c.person_id))
+    figures = select(func.count(o.c.person_id.distinct()), func.count(), func.count(out.distinct())).where(*held)
+    people_, pushes, opt_outs = conn.execute(figures).one()
+    source = (
+        o.outerjoin(p, p.c.id == o.c.person_id)
+        .outerjoin(ov, ov.c.id == p.c.onvoard_contact_id)
+        .outerjoin(do, do.c.unique_id == p.c.unique_id)
+    )
+    email = func.coalesce(ov.c.email, do.c.email).label("email")
+    shown = select(o.c.person_id, email, o.c.details).select_from(source).where(*held)
+    rows = _rows(conn, shown.order_by(o.c.lane, o.c.id).limit(HELD_SHOWN))
+    return {
+        "people": people_,
+        "opt_outs": opt_outs,
+        "opt_outs_leave_at": hold["since"] + hold_opt_outs_for if opt_outs and hold_opt_outs_for is not None else None,
+        "release_with": RELEASE,
+        "changes": [
+            {"person_id": row["person_id"], "email": row["email"]}
+            | {key: detail[key] for key in ("field", "old", "new", "why")}
+            for row in rows
+            for detail in row["details"] or ()
+        ],
+        "left_out": pushes - len(rows),
+    }
+
+
+def surprises(conn: Connection) -> list[Row]:
+    """What the platforms' answers held beyond their documents, the newest kind first."""
+    return _rows(conn, select(t.surprises).order_by(t.surprises.c.first_seen_at.desc(), t.surprises.c.what))
 
 
 def leases(conn: Connection, now: datetime) -> list[Row]:
@@ -112,7 +157,9 @@ def conflicts(conn: Connection, *, everything: bool = False) -> list[Row]:
 
 
 def conflict(conn: Connection, conflict_id: int) -> Row | None:
-    query = select(*(t.conflicts.c[name] for name in CONFLICT_COLUMNS)).where(t.conflicts.c.id == conflict_id)
+    """With the note of whoever resolved it."""
+    query = select(*(t.conflicts.c[name] for name in (*CONFLICT_COLUMNS, "note")))
+    query = query.where(t.conflicts.c.id == conflict_id)
     return next(iter(_rows(conn, query)), None)
 
 
@@ -246,5 +293,6 @@ def conflicts_of(conn: Connection, person_id: int) -> list[Row]:
     """All conflicts of a person, and the one shared with others that freezes them; newest first."""
     c = t.conflicts.c
     freezing = select(t.persons.c.conflict_id).where(t.persons.c.id == person_id, t.persons.c.conflict_id.is_not(None))
-    query = select(*(c[name] for name in CONFLICT_COLUMNS)).where(or_(c.person_id == person_id, c.id.in_(freezing)))
+    columns = [c[name] for name in (*CONFLICT_COLUMNS, "run_id")]
+    query = select(*columns).where(or_(c.person_id == person_id, c.id.in_(freezing)))
     return _rows(conn, query.order_by(c.id.desc()))

@@ -12,7 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from service.cli.main import cli
-from tests.cli.filled import SECRET_OF_THE_SUPPRESSED
+from service.store import ledger
+from service.store.database import Database
+from tests.cli.filled import NOW, SECRET_OF_THE_SUPPRESSED
 
 Run = Callable[..., Result]
 Json = Callable[..., Any]
@@ -74,8 +76,8 @@ def test_where_each_value_came_from(run_json: Json) -> None:
     told = run_json("explain", "ANN@example.com")
     fields = {field["field"]: field for field in told["fields"]}
     assert fields["phone"]["source"] == {
-        "text": "as on OnVoard", "platform": "onvoard", "rule": "newer record", "at": "2026-03-01T11:00:00.000000Z",
-        "run_id": 1,
+        "text": "as on OnVoard", "platform": "onvoard", "said_at": None, "rule": "newer record",
+        "at": "2026-03-01T11:00:00.000000Z", "run_id": 1,
     }  # fmt: skip
     assert fields["phone"]["in_step"] is True
     assert fields["name"]["onvoard"] == "Ann Lee"
@@ -169,3 +171,87 @@ def test_db_up_down_and_up_again(sqlite_url: str, monkeypatch: pytest.MonkeyPatc
     assert db("current") != newest
     db("upgrade")
     assert db("current") == newest
+
+
+def test_outbox_retry_and_discard(run_json: Json, run: Run) -> None:
+    (dead,) = (row["id"] for row in run_json("outbox", "list") if row["status"] == "dead")
+    assert run("outbox", "retry", str(dead)).exit_code == 0
+    assert run_json("query", f"SELECT status FROM outbox WHERE id = {dead}") == [{"status": "pending"}]
+    assert run("outbox", "discard", str(dead)).exit_code == 2, "it is pending now"
+    for command in ("retry", "discard"):
+        assert run("outbox", command, "4711").exit_code == 1
+        assert run("outbox", command).exit_code == 2
+
+
+def test_a_conflict_is_resolved_and_says_so(run: Run, run_json: Json) -> None:
+    """Number 1 is of a kind that no sync makes; 2 is resolved. Two more are about consent, of somebody linked."""
+    for args in (["1", "--keep", "onvoard"], ["2", "--keep", "onvoard"], ["--keep", "onvoard"], ["1", "--all"]):
+        result = run("conflicts", "resolve", *args)
+        assert result.exit_code == 2 and result.stdout == "", args
+    assert run("conflicts", "resolve", "4711", "--keep", "onvoard").exit_code == 1
+    assert run("conflicts", "resolve", "1", "2", "--keep", "neither").exit_code == 2
+    assert [row["id"] for row in run_json("conflicts")] == [1]
+
+
+@pytest.fixture
+def asked(run: Run, sqlite_url: str) -> Run:
+    """Two questions of one person are open beside number 1, about consent (3) and about a field (4)."""
+    database = Database(sqlite_url)
+    with database.begin() as conn:
+        for kind, field in (("resubscribed", "unsubscribe_email"), ("oscillation", "city")):
+            ledger.open_conflict(
+                conn, 1, kind, "?", NOW, run_id=1, field=field, onvoard="opted out", digital_onboarding="opted in"
+            )
+    database.close()
+    return run
+
+
+def test_one_is_resolved_by_its_number_with_a_reason(asked: Run, run_json: Json) -> None:
+    result = asked("conflicts", "resolve", "3", "--keep", "digital-onboarding", "--reason", "she asked for it")
+    assert result.exit_code == 0, result.stderr
+    assert "by hand" in result.stdout and "contact-bridge sync" in result.stdout
+    shown = run_json("conflicts", "show", "3")
+    assert (shown["status"], shown["kept"], shown["resolved_by"]) == ("resolved", "digital_onboarding", "person")
+    assert shown["note"] == "she asked for it"
+    again = asked("conflicts", "resolve", "3", "--keep", "onvoard")
+    assert again.exit_code == 2 and "resolved already" in again.stderr
+    assert run_json("query", "SELECT count(*) AS n FROM leases WHERE name = 'cycle'") == [{"n": 0}]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "left"),
+    [(["--kind", "resubscribed"], 0, [1, 4]), (["--field", "city"], 0, [1, 3]), (["--all"], 3, [1]),
+     (["--kind", "resubscribed", "--field", "city"], 0, [1, 3, 4])],
+)  # fmt: skip
+def test_many_are_resolved_by_what_they_have_in_common(
+    asked: Run, run_json: Json, wanted: list[str], code: int, left: list[int]
+) -> None:
+    """What cannot be is left open, and said."""
+    result = asked("conflicts", "resolve", *wanted, "--keep", "onvoard")
+    assert result.exit_code == code, result.stderr
+    assert [row["id"] for row in run_json("conflicts")] == left
+    for number in {1, 3, 4} - set(left):
+        assert f"{number}: kept onvoard" in result.stdout
+    assert ("1: left open" in result.stdout) is (code == 3)
+
+
+def test_one_that_cannot_be_resolved_stops_those_named_with_it(asked: Run, run_json: Json) -> None:
+    assert asked("conflicts", "resolve", "3", "1", "--keep", "onvoard").exit_code == 2
+    assert [row["id"] for row in run_json("conflicts")] == [1, 3, 4]
+
+
+def test_links_are_cut_and_joined(run: Run, run_json: Json) -> None:
+    people = "SELECT onvoard_contact_id, unique_id, matched_by FROM people WHERE unique_id = 'a-1'"
+    result = run("people", "unlink", "ann@example.com", "--reason", "two Anns")
+    assert result.exit_code == 0, result.stderr
+    assert "person:1" in result.stdout and "contact-bridge sync" in result.stdout
+    assert run_json("query", people) == [{"onvoard_contact_id": None, "unique_id": "a-1", "matched_by": None}]
+    assert run_json("query", "SELECT reason FROM separations") == [{"reason": "two Anns"}]
+    result = run("people", "link", "ov-1", "do-1")
+    assert result.exit_code == 0, result.stderr
+    assert run_json("query", people) == [{"onvoard_contact_id": "ov-1", "unique_id": "a-1", "matched_by": "manual"}]
+    assert run("people", "link", "ov-1", "a-1").exit_code == 2, "linked already"
+    assert "which of ov-3, ov-4" in run("people", "link", "bob@example.com", "b-3").stderr
+    assert run("people", "link", "ov-2", "b-3").exit_code == 2, "suppressed"
+    assert run("people", "link", "nobody", "b-3").exit_code == 1
+    assert run("people", "unlink", "ov-3").exit_code == 2 and run("people", "unlink", "nobody").exit_code == 1

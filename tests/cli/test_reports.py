@@ -73,7 +73,8 @@ def test_why_it_is_not_in_sync(mirror: Database) -> None:
     with mirror.begin(write=False) as conn:
         report = gather(conn, NOW)
     assert list(report) == [
-        "in_sync", "reasons", "people", "cursors", "runs", "outbox", "dead_letters", "conflicts", "holds", "jobs"
+        "in_sync", "reasons", "people", "cursors", "runs", "outbox", "dead_letters", "conflicts", "holds", "jobs",
+        "surprises",
     ]  # fmt: skip
     assert report["in_sync"] is False
     assert (report["dead_letters"], report["conflicts"]) == (1, 1)

@@ -67,7 +67,18 @@ def test_a_limit_of_nothing_holds_everything():
 def test_the_reason_names_the_numbers_and_the_limits():
     reason = ruling(80, 200).reason
     assert reason == "80 of 200 linked people would change (limits: 50 people and 30%)"
+    assert ruling(80, 200, opted_out=9).reason.startswith("80 of 200 linked people would change, 9 of them by an opt")
     assert ruling(10, 200).reason == ""
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 500), st.integers(0, 100), st.integers(-9, 9))
+def test_an_opt_out_is_a_change_like_any_other_until_it_has_waited(changed, out, linked, percent, hours):
+    """Which of the changes are opt-outs decides nothing but when those leave."""
+    out, limits = min(out, changed), Limits(percent / 100, 20, 4 * HOUR)
+    with_them = ruling(changed, linked, limits, opted_out=out, since=NOON + hours * HOUR)
+    assert with_them.hold == ruling(changed, linked, limits).hold
+    assert with_them.release_opt_outs == (with_them.hold and hours <= -4)
+    assert ("opt-out" in with_them.reason) == (with_them.hold and out > 0)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from service.core.identity import (
     Ambiguous,
+    Apart,
     Contact,
     Index,
     MatchedBy,
     New,
     Same,
+    could_be,
     who_is_digital_onboarding,
     who_is_onvoard,
 )
@@ -170,11 +172,11 @@ def test_one_whose_unique_id_an_onvoard_contact_carries_is_not_created_there(lin
 
 def test_a_freed_address_is_free():
     """ct_2 is linked, and about to take on its partner's new address: a@x.de is somebody else's now."""
-    leaving = C("ct_2", "a@x.de", linked=True, leaves=True)
+    leaving = C("ct_2", "a@x.de", linked=True, moves_to="n@x.de")
     assert of_onvoard([C("ct_1", "a@x.de"), leaving], [C("u1", "a@x.de")]) == Same("u1", MatchedBy.EMAIL)
-    assert of_onvoard([C("ct_1", "a@x.de")], [C("u2", "a@x.de", linked=True, leaves=True)]) == New()
+    assert of_onvoard([C("ct_1", "a@x.de")], [C("u2", "a@x.de", linked=True, moves_to="n@x.de")]) == New()
     assert of_digital([leaving], [C("u1", "a@x.de"), C("u2", "b@x.de", linked=True)]) == New()
-    assert of_digital([], [C("u1", "a@x.de"), C("u2", "a@x.de", linked=True, leaves=True)]) == New()
+    assert of_digital([], [C("u1", "a@x.de"), C("u2", "a@x.de", linked=True, moves_to="n@x.de")]) == New()
 
 
 def test_a_unique_id_that_belongs_to_a_linked_person_is_not_meant():
@@ -193,6 +195,45 @@ def test_a_unique_id_that_another_ones_property_names():
     onvoard = [C("ct_1", "a@x.de"), C("ct_2", "c@x.de", link_unique_id="a@x.de")]
     assert of_onvoard(onvoard, [C("a@x.de", "")]) == New()
     assert of_onvoard(onvoard[::-1], [C("a@x.de", "")]) == Same("a@x.de", MatchedBy.PROPERTY)
+
+
+# Whom a person has told apart
+
+
+def apart(onvoard: list[Contact], digital: list[Contact], *pairs: tuple[str, str]) -> Index:
+    return Index({c.id: c for c in onvoard}, {c.id: c for c in digital}, frozenset(pairs))
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (C("ct_1", "a@x.de", link_unique_id="u1"), C("u1", "b@x.de")),
+        (C("ct_1", "a@x.de"), C("u1", "a@x.de")),
+        (C("ct_1", "a@x.de"), C("a@x.de")),
+    ],
+)
+def test_no_rule_links_them_and_neither_gets_a_counterpart(here, there):
+    assert isinstance(who_is_onvoard(here, index([here], [there])), Same)
+    told = apart([here], [there], (here.id, there.id))
+    assert who_is_onvoard(here, told) == Apart() == who_is_digital_onboarding(there, told)
+
+
+def test_who_is_not_the_one_is_the_other():
+    onvoard, digital = [C("ct_1", "a@x.de")], [C("u1", "a@x.de"), C("u2", "a@x.de")]
+    assert who_is_onvoard(onvoard[0], apart(onvoard, digital, ("ct_1", "u1"))) == Same("u2", MatchedBy.EMAIL)
+    none = apart(onvoard, digital, ("ct_1", "u1"), ("ct_1", "u2"))
+    assert who_is_onvoard(onvoard[0], none) == Apart() == who_is_digital_onboarding(digital[1], none)
+
+
+def test_who_was_told_apart_stands_in_nobody_elses_way():
+    onvoard, digital = [C("ct_1", "a@x.de", link_unique_id="u1"), C("ct_2", "a@x.de")], [C("u1", "a@x.de")]
+    assert isinstance(who_is_onvoard(onvoard[1], index(onvoard, digital)), Ambiguous)
+    assert who_is_onvoard(onvoard[1], apart(onvoard, digital, ("ct_1", "u1"))) == Same("u1", MatchedBy.EMAIL)
+
+
+def test_from_somebody_out_of_sight():
+    """The other one may share nothing with it, and not be in the index."""
+    assert who_is_onvoard(C("ct_1", "a@x.de"), apart([C("ct_1", "a@x.de")], [], ("ct_1", "u9"))) == Apart()
 
 
 # In general
@@ -256,3 +297,27 @@ def test_nobody_who_has_a_partner_is_frozen(onvoard, digital):
             assert verdict.reason
             assert not any(of.onvoard[i].linked for i in verdict.onvoard)
             assert not any(of.digital_onboarding[i].linked for i in verdict.digital_onboarding)
+
+
+separations = st.frozensets(st.tuples(st.sampled_from(["ct_0", "ct_1", "ct_2"]), unique_ids), max_size=4)
+
+
+@given(onvoard_contacts, digital_contacts, separations)
+def test_nobody_is_linked_or_created_against_a_persons_word(onvoard, digital, pairs):
+    of = apart(onvoard, digital, *pairs)
+    found = {c.id: who_is_onvoard(c, of) for c in onvoard if not c.linked}
+    made = {c.id: who_is_digital_onboarding(c, of) for c in digital if not c.linked}
+    for contact_id, verdict in found.items():
+        assert not (isinstance(verdict, Same) and (contact_id, verdict.id) in pairs)
+    for contact_id, unique_id in pairs:
+        assert found.get(contact_id) != New() and made.get(unique_id) != New()
+    partners = [v.id for v in found.values() if isinstance(v, Same)]
+    assert len(partners) == len(set(partners))
+
+
+@given(onvoard_contacts, digital_contacts)
+def test_nobody_is_linked_for_whom_no_rule_speaks(onvoard, digital):
+    of = index(onvoard, digital)
+    for contact in onvoard:
+        if not contact.linked and isinstance(verdict := who_is_onvoard(contact, of), Same):
+            assert could_be(contact, of.digital_onboarding[verdict.id])

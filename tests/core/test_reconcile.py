@@ -6,7 +6,7 @@ import pytest
 
 from service.core.mapping import Authority, ClearWith
 from service.core.reconcile import newer, reconcile
-from service.core.records import Loss, Platform
+from service.core.records import Loss, Platform, Refusal
 from tests.core.making import DO, EARLY, LATE, MAPPING, NOON, OV, decide, field_map, nothing, pair, pushed
 
 ANN = ("Ann", "Lee")
@@ -103,6 +103,20 @@ def test_at_first_link_two_values_go_by_the_same_rule():
     assert pushed(decide({"city": "Rome"}, {"city": "Oslo"})) == {(OV, "city"): "Oslo"}
 
 
+@pytest.mark.parametrize("half", [("Ann", ""), ("", "Lee"), (" Ann", " ")])
+@pytest.mark.parametrize("platform", Platform)
+def test_at_first_link_a_blank_half_of_a_name_is_filled_whoever_is_newer(half, platform):
+    sides = [{"name": half}, {"name": ANN}] if platform is OV else [{"name": ANN}, {"name": half}]
+    decision = decide(*sides, edited=(LATE, EARLY) if platform is OV else (EARLY, LATE))
+    assert pushed(decision) == {(platform, "name"): ANN}
+    assert [(loss.kept, loss.reason) for loss in decision.losses] == [(platform.other, "fills a blank")]
+
+
+def test_at_first_link_a_half_that_differs_is_another_name():
+    decision = decide({"name": ("Anna", "")}, {"name": ANN}, edited=(LATE, EARLY))
+    assert pushed(decision) == {(DO, "name"): ("Anna", "")}
+
+
 def test_at_first_link_equal_values_are_agreed():
     decision = decide({"country": "US", "name": ("", "")}, {"country": "usa", "name": ("", "")})
     assert nothing(decision)
@@ -184,8 +198,10 @@ def test_half_a_name_may_take_the_place_of_half_a_name():
 def test_a_cleared_email_does_not_travel(platform, blank):
     sides = [{"email": blank}, {"email": "a@x.de"}]
     decision = decide(*(sides if platform is DO else sides[::-1]), base={"email": "a@x.de"})
-    assert nothing(decision)
-    assert decision.settled[platform.other] == {"email": blank}
+    assert not decision.pushes
+    assert not decision.losses
+    assert decision.refusals == (Refusal("email", platform, blank, "a cleared e-mail does not travel"),)
+    assert decision.settled[platform.other] == {"email": blank}  # reported once
 
 
 def test_a_cleared_email_does_not_win_either():
@@ -313,6 +329,15 @@ def test_the_same_text_is_never_pushed_whatever_the_countries_make_of_it():
     ours, theirs = {"phone": "030 123456", "country": "DE"}, {"phone": "030 123456", "country": "US"}
     decision = decide(ours, theirs)
     assert "phone" not in {push.field for push in decision.pushes} | {loss.field for loss in decision.losses}
+
+
+def test_a_spelling_that_was_no_edit_is_none_later_when_the_country_is_gone():
+    agreed = {"phone": "+49 30 123456", "country": "DE"}, {"phone": "", "country": "DE"}  # the other side dropped it
+    decision = decide({"phone": "030 123456", "country": "DE"}, agreed[1], bases=agreed)
+    assert nothing(decision)
+    bases = tuple({**was, **decision.settled[side]} for was, side in zip(agreed, (OV, DO), strict=True))
+    gone = [{"phone": "030 123456", "country": ""}, {"phone": "", "country": ""}]
+    assert nothing(decide(*gone, bases=bases))
 
 
 def test_a_change_of_country_is_no_change_of_the_phone():

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.windows import EPOCH, PAGE, SECOND, Position, cut, sample_pages, whole
+from service.extract.onvoard import LEAD
 from tests.core.making import NOON
 
 
@@ -22,18 +23,25 @@ def at(seconds: float) -> datetime:
 
 
 def test_the_next_request_ends_with_the_second_of_the_oldest_record():
-    assert Position(None).after(at(5.7)) == Position(at(6))
-    assert Position(at(9), page=3).after(at(5)) == Position(at(6))
+    assert Position(None).after([at(5.7), at(8)]) == Position(at(6))
+    assert Position(at(9), page=3).after([at(8), at(7), at(6), at(5)]) == Position(at(6))
 
 
 def test_pages_are_counted_where_they_fill_a_second():
-    assert Position(at(6)).after(at(5.2)) == Position(at(6), page=2)
-    assert Position(at(6), page=2).after(at(5)) == Position(at(6), page=3)
-    assert Position(at(6)).after(at(6.3)) == Position(at(6), page=2)  # a boundary that is inclusive
+    assert Position(at(6)).after([at(5.2)]) == Position(at(6), page=2)
+    assert Position(at(6), page=2).after([at(5)]) == Position(at(6), page=3)
+    assert Position(at(6)).after([at(6.3)]) == Position(at(6), page=2)  # a boundary that is inclusive
+
+
+def test_pages_are_counted_where_asking_again_would_read_much_twice():
+    newer, older = [at(6.2)] * 60, [at(5.5)] * 40
+    assert Position(at(7)).after(newer + older) == Position(at(7), page=2)
+    assert Position(at(7)).after(newer + older[:30]) == Position(at(6))
+    assert Position(at(8)).after([at(7)] * 60 + older) == Position(at(6))  # a second between them: nobody crowds
 
 
 def test_pages_are_counted_where_no_record_bears_a_time():
-    assert Position(None).after(None) == Position(None, page=2)
+    assert Position(None).after([]) == Position(None, page=2)
 
 
 # A platform's list, newest first, that changes between two requests
@@ -75,7 +83,7 @@ def walk(listing: Listing, before: datetime | None = None, between=lambda: None)
         if len(page) < listing.size:
             return seen
         assert listing.requests < 500, "it ends"
-        position = position.after(at(min(listing.times[i] for i in page)))
+        position = position.after([at(listing.times[i]) for i in page])
         between()
 
 
@@ -159,8 +167,8 @@ def test_windows_cover_the_range_without_a_gap(lower, length, marks):
 
 
 def probes(pages: int) -> tuple[list[int], int]:
-    """Pages 1, 2, 4, 8 … until one is not full; the last of `pages` is not."""
-    asked = [1]
+    """Pages 2, 4, 8 … until one is not full; the last of `pages` is not."""
+    asked = [2]
     while asked[-1] < pages:
         asked.append(asked[-1] * 2)
     return asked, asked[-1]
@@ -169,13 +177,14 @@ def probes(pages: int) -> tuple[list[int], int]:
 def test_looking_and_cutting_never_double_the_requests():
     """A plain walk takes one request per page. Every window that is cut costs one more page, begun and not filled."""
     for pages in range(3001):
-        plain = max(pages, 1)
-        asked, extent = probes(plain)
+        rest = max(pages - LEAD, 0)
+        asked, extent = probes(rest) if rest else ([], 0)
         samples = sample_pages(extent)
         assert len(samples) == len(set(samples))
         assert all(1 <= page <= extent for page in samples)
-        windows = 1 + sum(page < plain for page in samples)
-        assert len(asked) + len(samples) + plain + windows - 1 <= 2 * plain, f"{pages} pages"
+        windows = 1 + sum(page < rest for page in samples)
+        taken = 1 + min(max(pages, 1), LEAD) + len(asked) + len(samples) + rest + windows - 1
+        assert taken <= 2 * max(pages, 1), f"{pages} pages"
 
 
 @pytest.mark.parametrize("extent", [2**n for n in range(6, 13)])
@@ -187,41 +196,43 @@ def test_windows_are_of_about_the_same_size(extent):
 
 
 class Line:
-    """So many records, one after the other; only their times are looked at."""
+    """So many records, one after the other, so many in each second; only their times are looked at."""
 
     def __init__(self, count: int, per_second: int) -> None:
         self.count, self.per_second, self.requests = count, per_second, 0
 
-    def read(self, before: int | None, after: int, page: int) -> tuple[int, int]:
-        """-> (how many records, the second of the oldest)"""
+    def times(self, before: int, after: int, page: int) -> list[datetime]:
         self.requests += 1
-        top = self.count if before is None else min(self.count, before * self.per_second)
+        top = min(self.count, before * self.per_second)
         bottom = bisect_left(range(self.count), (after + 1) * self.per_second)
         newest = top - (page - 1) * PAGE
-        oldest = max(newest - PAGE, bottom)
-        return max(newest - oldest, 0), oldest // self.per_second
+        return [at(number // self.per_second) for number in range(max(newest - PAGE, bottom), newest)]
 
-    def walk(self, upper: int | None, after: int) -> None:
-        position = Position(None if upper is None else at(upper))
+    def walk(self, upper: int, after: int, pages: int | None = None) -> int | None:
+        """-> where it stopped after so many pages; None at the end"""
+        position, read = Position(at(upper)), 0
         while True:
-            before = None if position.before is None else int((position.before - NOON).total_seconds())
-            read, oldest = self.read(before, after, position.page)
-            if read < PAGE:
-                return
-            position = position.after(at(oldest))
+            before = int((position.before - NOON).total_seconds())
+            times = self.times(before, after, position.page)
+            if len(times) < PAGE:
+                return None
+            read, position = read + 1, position.after(times)
+            if pages is not None and read >= pages and position.page == 1:
+                return int((position.before - NOON).total_seconds())
 
 
-@pytest.mark.parametrize("per_second", [1, 3, 30])
-@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 150, 250, 399, 700, 1_250, 3_333, 10_000, 65_000, 299_999])
+@pytest.mark.parametrize("per_second", [1, 3, 30, 45, 51, 60, 75, 99, 100, 101, 150, 199, 250, 1_000, 5_000])
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 150, 250, 399, 700, 850, 1_250, 3_333, 10_000, 65_000, 299_999])
 def test_a_whole_backfill_takes_at_most_twice_the_requests(count, per_second):
-    """Counted on a list, overlaps and all."""
-    plain = Line(count, per_second)
-    plain.walk(None, -1)
-    line = Line(count, per_second)
-    extent, upper = 1, ceil(count / per_second) + 1
-    while line.read(upper, -1, extent)[0] == PAGE:
-        extent *= 2
-    sampled = [line.read(upper, -1, page) for page in sample_pages(extent)]
-    for low, up in cut(at(-1), at(upper), [at(oldest) for read, oldest in sampled if read]):
-        line.walk(int((up - NOON).total_seconds()), int((low - SECOND - NOON).total_seconds()))
-    assert line.requests <= 2 * plain.requests
+    """Counted on a list, overlaps and all, next to a walk from page to page."""
+    line, upper = Line(count, per_second), ceil(count / per_second) + 1
+    line.times(upper, -1, 1)
+    rest = line.walk(upper, -1, LEAD)
+    if rest is not None:
+        extent = 2
+        while len(line.times(rest, -1, extent)) == PAGE:
+            extent *= 2
+        sampled = [line.times(rest, -1, page) for page in sample_pages(extent)]
+        for low, up in cut(at(-1), at(rest), [times[0] for times in sampled if times]):
+            line.walk(int((up - NOON).total_seconds()), int((low - SECOND - NOON).total_seconds()))
+    assert line.requests <= 2 * (count // PAGE + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.store import outbox
 from tests.cycle.world import World
 
-DEAD = "SELECT id, status, last_error FROM outbox WHERE platform = 'onvoard' AND operation = 'patch_contact' ORDER BY id"
+DEAD = "SELECT id, status, last_error FROM outbox WHERE operation = 'patch_contact' ORDER BY id"
 
 
 async def refused(world: World, **edit: str) -> int:

@@ -70,7 +70,7 @@ async def test_two_people_who_swap_their_addresses_are_not_mixed_up(world: World
     await world.sync()
     await world.sync()
     names = {contact["name"] for contact in world.ov.contact_list()}
-    assert names == {"Ann Lee", "Bob Lee"}
+    assert names == {"Ann Lee", "Bob Lee"} and len(world.conflicts("email_taken")) == 1
     assert {c["name_first"] for c in world.do.contact_list()} == {"Ann", "Bob"}
     await world.quiet()
 
@@ -85,4 +85,49 @@ async def test_an_address_chain_is_followed_to_its_end(world: World) -> None:
     assert world.ov.contact("ann.new@example.com")["name"] == "Ann Lee"
     assert world.ov.contact("ann@example.com")["name"] == "Bob Lee"
     assert world.conflicts() == [] and world.unequal() == []
+    await world.quiet()
+
+
+async def test_a_unique_id_that_is_an_old_email_stays(both: World) -> None:
+    """It is a key, whatever becomes of the address."""
+    await both.setup()
+    both.ov.add_contact("old@example.com", name="Ann Lee")
+    await both.sync()
+    both.ov.edit_contact("old@example.com", email="new@example.com", at=both.clock.advance(60))
+    await both.sync()
+    (there,) = both.do.contact_list()
+    assert (there["unique_id"], there["email"]) == ("old@example.com", "new@example.com")
+    both.do.edit_contact("old@example.com", email="newest@example.com", at=both.clock.advance(60))
+    await both.sync()
+    assert [c["email"] for c in both.ov.contact_list()] == ["newest@example.com"]
+    assert both.status("newest@example.com") == ("linked", "created")
+    await both.quiet()
+
+
+async def test_an_old_unique_id_is_nobody_elses(world: World) -> None:
+    """Who takes the address that was freed is somebody new, under a unique_id of their own."""
+    await world.setup()
+    world.ov.add_contact("desk@example.com", name="Ann Lee")
+    await world.sync()
+    world.ov.edit_contact("desk@example.com", email="ann@example.com", at=world.clock.advance(60))
+    await world.sync()
+    world.ov.add_contact("desk@example.com", name="Bob Ray")
+    await world.sync()
+    assert world.do.contact("desk@example.com")["email"] == "ann@example.com"
+    assert sorted(c["email"] for c in world.do.contact_list()) == ["ann@example.com", "desk@example.com"]
+    assert world.conflicts() == [] and world.unequal() == []
+    await world.quiet()
+
+
+async def test_a_newcomer_with_a_linked_ones_email_is_asked_about_alone(world: World) -> None:
+    """Two on Digital Onboarding have one address: nobody guesses who the new one is, and the link goes on."""
+    await world.linked("ann", "bob")
+    world.do.add_contact(unique_id="crm-new", email="ann@example.com", name_first="New")
+    await world.import_export()
+    await world.sync()
+    assert [c["kind"] for c in world.conflicts()] == ["ambiguous_identity"]
+    world.do.edit_contact("crm-ann", city="Bern", at=world.clock.advance(60))
+    await world.sync()
+    assert world.ov.contact("ann@example.com")["properties"]["city"] == "Bern"
+    assert len(world.ov.contacts) == 2 and world.people()["bob@example.com"]["status"] == "linked"
     await world.quiet()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from service.platforms.onvoard.enums import PropertyValueType
+from service.store import tables as t
 from tests.cycle.world import World
 
 LINK = "custom_digital_onboarding_unique_id"
@@ -109,3 +111,38 @@ async def test_people_without_email_stay_where_they_are(world: World) -> None:
     await world.sync()
     assert world.people()["crm-1"]["status"] == "digital_onboarding_only" and not world.ov.contacts
     await world.quiet()
+
+
+async def test_a_link_property_of_another_type_is_not_written(world: World) -> None:
+    """Every write that carries it would be refused; `setup` and `check` say so."""
+    client = world.bridge.onvoard.contact_property_types
+    await client.create(key="digital_onboarding_unique_id", label="Link", value_type=PropertyValueType.NUMBER)
+    await world.linked("ann")
+    world.do.edit_contact("crm-ann", city="Bern")
+    report = await world.sync()
+    assert report.new_dead == 0 and world.ov.contact("ann@example.com")["properties"]["city"] == "Bern"
+    await world.quiet()
+
+
+async def test_a_lost_mirror_finds_every_link_again(both: World) -> None:
+    """By the property, whatever the addresses are by now, and without an import."""
+    await both.setup()
+    await both.linked("ann", "bob")
+    both.do.add_contact(unique_id="crm-3", email="cat@example.com", name_first="Cat")
+    await both.import_export()
+    await both.sync()
+    links = {(row["onvoard_contact_id"], row["unique_id"]) for row in both.people().values()}
+    both.do.edit_contact("crm-ann", email="elsewhere@example.com")
+    lose_the_mirror(both)
+    await both.setup()
+    await both.sync()
+    again = {(row["onvoard_contact_id"], row["unique_id"]) for row in both.people().values()}
+    assert again == links and {row["matched_by"] for row in both.people().values()} == {"property"}
+    assert (len(both.ov.contacts), len(both.do.contacts)) == (3, 3) and both.unequal() == []
+    await both.quiet()
+
+
+def lose_the_mirror(world: World) -> None:
+    with world.db.begin() as conn:
+        for table in reversed(t.metadata.sorted_tables):
+            conn.execute(table.delete())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service import planning
 from tests.cycle.world import World, members, show
 
 ANN = "ann@example.com"
@@ -131,6 +132,67 @@ async def test_a_cleared_field_travels_both_ways(world: World) -> None:
     bob = world.ov.contact("bob@example.com")
     assert (bob["phone"], bob["name"], bob["properties"].get("city")) == ("", "Bob", None)
     await world.quiet()
+
+
+@pytest.mark.parametrize("clear_with", ["empty", "null", "never"])
+@pytest.mark.parametrize("blank", ["", None])
+@pytest.mark.parametrize("first", [True, False])
+async def test_absent_null_and_empty(world: World, clear_with: str, blank: str | None, first: bool) -> None:
+    """At first link a blank, however it is written, is filled and clears nothing; later it is an edit, that travels as
+    the contract says. What a record does not mention is not known, and nothing happens to it."""
+    world.configure(digital_onboarding__clear_with=clear_with)
+    if first:
+        world.ov.add_contact(ANN, name="Ann Lee", city=blank)
+        world.ov.add_contact("bob@example.com", name="", phone="+14155550101", city="Rome")
+        full = {"phone_mobile": "+14155550101", "city": "Rome", "name_first": "Ann"}
+        world.do.add_contact(unique_id="crm-ann", email=ANN, **full)
+        blanks = {"phone_mobile": blank, "city": blank, "name_last": "Lee"}
+        world.do.add_contact(unique_id="crm-bob", email="bob@example.com", **blanks)
+        await world.import_export()
+        await world.sync()
+        assert _fields(world, "phone", "city", "name") == ("+14155550101", "Rome", "Ann Lee")
+        bob = world.do.contact("crm-bob")
+        assert (bob["phone_mobile"], bob["city"]) == ("+14155550101", "Rome")
+        assert world.ov.contact("bob@example.com")["name"] == "Lee"
+        await world.quiet()
+        return
+    await world.linked("ann", "bob")
+    world.ov.edit_contact(ANN, phone="", city=blank, name="Ann")
+    world.do.edit_contact("crm-bob", phone_mobile=blank, city=blank, name_first=blank)
+    mark = world.mark()
+    await world.sync()
+    there, bob = world.do.contact("crm-ann"), world.ov.contact("bob@example.com")
+    shows = [there["phone_mobile"] or "", there["city"] or "", there["name_first"], there["name_last"] or ""]
+    assert shows == (["+14155550101", "Rome", "Ann", "Lee"] if clear_with == "never" else ["", "", "Ann", ""])
+    assert (bob["phone"], bob["properties"].get("city"), bob["name"]) == ("", None, "Lee")
+    body = next(each.body for each in world.writes(mark, "onvoard"))
+    assert body == {"name": "Lee", "phone": "", "properties": {"city": None}}
+    told = {(each["field"], each["onvoard_value"]) for each in world.conflicts("not_transferable", "resolved")}
+    assert told == ({("phone", ""), ("city", ""), ("name", "Ann")} if clear_with == "never" else set())
+    await world.quiet()
+
+
+async def test_a_field_that_a_record_does_not_mention_is_not_touched(world: World) -> None:
+    world.ov.add_contact(ANN, name="Ann Lee", city="Rome", phone="+14155550101")
+    world.do.add_contact(unique_id="crm-ann", email=ANN)
+    world.configure(digital_onboarding__refresh="off")
+    await world.import_rows({"unique_id": "crm-ann", "email": ANN, "name_first": "Ann"})
+    await world.sync()
+    assert not world.do.contact("crm-ann")["phone_mobile"] and world.conflicts(status="resolved") == []
+
+
+@pytest.mark.parametrize("clear_with", ["empty", "null"])
+async def test_a_clearing_that_is_accepted_and_ignored_is_shown_as_such(world: World, clear_with: str) -> None:
+    world.configure(digital_onboarding__clear_with=clear_with)
+    world.do.settings.on_empty = world.do.settings.on_null = "ignore"
+    await world.linked("ann")
+    world.ov.edit_contact(ANN, city=None, region="CA")
+    await world.sync()
+    (told,) = world.conflicts("not_transferable", "resolved")
+    assert (told["field"], told["onvoard_value"], "answer" in told["reason"]) == ("city", "", True)
+    await world.quiet()
+    (stays,) = (await planning.plan(world.bridge)).not_transferable
+    assert (stays["platform"], stays["field"], stays["value"]) == ("digital_onboarding", "city", "")
 
 
 @pytest.mark.parametrize(("clear_with", "left"), [("empty", None), ("null", None), ("never", "Rome")])

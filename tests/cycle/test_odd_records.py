@@ -11,7 +11,8 @@ from service.cli.status import gather
 from tests.cycle.world import World
 
 CONTACT = {
-    "id": "ct_odd", "email": "odd@example.com", "name": 42, "email_double_optin_status": "PERHAPS", "novel": {"a": 1},
+    "id": "ct_odd", "created_datetime": "2025-01-01T00:00:00Z", "email": "odd@example.com", "name": 42,
+    "email_double_optin_status": "PERHAPS", "novel": {"a": 1},
 }  # fmt: skip
 NOBODY = {"email": "nobody@example.com", "name": "No Body"}
 
@@ -106,7 +107,10 @@ async def test_a_page_of_nobody_at_all_is_no_page(world: World, record: Any) -> 
 
 
 async def test_an_id_that_no_path_can_hold_stops_nobody_else(world: World) -> None:
-    odd_contacts(world, CONTACT | {"id": "../ct"}, CONTACT | {"id": "ct_fine", "email": "fine@example.com"}, times=1)
+    odd_contacts(world, CONTACT | {"id": "../ct"}, CONTACT | {"id": "ct_fine", "email": "fine@example.com"})
     await world.backfill("contacts")
+    world.sandbox.clear_faults()
+    odd_contacts(world, CONTACT | {"id": "ct_other", "email": "other@example.com"})
     await world.sync(full=True)
-    assert {row["id"] for row in world.rows("SELECT id FROM onvoard_contacts WHERE deleted_at IS NULL")} == {"../ct"}
+    living = {row["id"] for row in world.rows("SELECT id FROM onvoard_contacts WHERE deleted_at IS NULL")}
+    assert living == {"../ct", "ct_other"}, "ct_fine is gone, by its 404; of the first nobody can tell"

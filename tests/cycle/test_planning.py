@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from service import planning, plans, undoing
 from service.core.records import shown
-from service.errors import PlanMoved
+from service.errors import NobodyFound, PlanMoved, UsageError
 from service.plans import Plan
 from tests.cycle.world import World, show
 
@@ -174,3 +175,293 @@ async def test_undo_is_refused_if_somebody_edits_meanwhile(world: World) -> None
     with pytest.raises(PlanMoved):
         await planning.apply(world.bridge, plan)
     assert world.writes(mark) == [] and world.do.contact("crm-ann")["city"] == "Bern"
+
+
+# What cannot be carried over.
+
+
+def _staying(plan: Plan) -> set[tuple[str, str, str, str | None]]:
+    return {(each["platform"], each["field"], each["value"], each["email"]) for each in plan.not_transferable}
+
+
+async def test_a_plan_shows_what_cannot_be_carried_over_for_as_long_as_it_stands(both: World) -> None:
+    await both.linked("ann", "bob", country="IT")
+    both.ov.edit_contact("bob@example.com", phone="12", city="Oslo")
+    both.do.edit_contact("crm-ann", country="Atlantis", email="")
+    both.ov.add_contact("new@example.com", phone="11")
+    both.do.add_contact(unique_id="crm-eve", email="eve@example.com", country="Utopia")
+    await both.import_export()
+    expected = {
+        ("onvoard", "country", "Atlantis", "ann@example.com"), ("onvoard", "email", "", "ann@example.com"),
+        ("digital_onboarding", "phone_mobile", "12", "bob@example.com"),
+        ("digital_onboarding", "phone_mobile", "11", "new@example.com"),
+        ("onvoard", "country", "Utopia", "eve@example.com"),
+    }  # fmt: skip
+    plan = await _plan(both)
+    assert _staying(plan) == expected and plan.summary["not_transferable"] == len(expected)
+    assert all(each["why"] and each["person_id"] for each in plan.not_transferable)
+    await both.sync()
+    assert len(both.conflicts("not_transferable", "resolved")) == 5
+    assert _staying(await _plan(both)) == expected
+    both.clock.advance(60)
+    both.ov.edit_contact("ann@example.com", country="FR")
+    plan = await _plan(both)
+    assert ("digital_onboarding", "country", "Atlantis", "FR") in _changes(plan)
+    assert "Atlantis" not in {each["value"] for each in plan.not_transferable}, "what is overwritten does not stay"
+    both.ov.edit_contact("ann@example.com", country="IT")
+    both.do.edit_contact("crm-ann", country="Italy", email="ann@example.com")
+    both.ov.edit_contact("bob@example.com", phone="")
+    await both.sync()
+    assert {each[3] for each in _staying(await _plan(both))} == {"new@example.com", "eve@example.com"}
+    assert len(both.conflicts("not_transferable", "resolved")) == 5, "each is reported once"
+
+
+async def test_a_plan_shows_a_clearing_that_is_switched_off(world: World) -> None:
+    world.configure(digital_onboarding__clear_with="never")
+    await world.linked("ann")
+    world.ov.edit_contact("ann@example.com", city=None)
+    for _ in range(2):
+        plan = await _plan(world)
+        assert plan.changes == [] and _staying(plan) == {("digital_onboarding", "city", "", "ann@example.com")}
+        await world.sync()
+
+
+# What a plan rests on.
+
+
+async def test_a_plan_is_exact_to_the_field_and_leaves_the_rest_to_the_next_sync(both: World) -> None:
+    """Others are edited, opt out and do things meanwhile, so many that the brake would hold them."""
+    await both.setup()
+    await both.linked("ann", "bob", "cat", "dan")
+    both.configure(limits__max_changed_count=1, limits__max_changed_share=0.3)
+    both.ov.edit_contact("ann@example.com", city="Oslo")
+    plan = await _plan(both)
+    both.clock.advance(60)
+    for name in ("bob", "cat", "dan"):
+        both.ov.edit_contact(f"{name}@example.com", city="Lima")
+    both.do.unsubscribe("crm-bob")
+    both.do.complete_objective("crm-cat", next(iter(both.do.objectives)))
+    await both.import_export()
+    assert len((await _plan(both)).held) == 4, "the mirror knows of them all"
+    mark = both.mark()
+    report = await planning.apply(both.bridge, plan)
+    assert [(each.platform, each.body) for each in both.writes(mark)] == [
+        ("digital_onboarding", {"contacts": [{"unique_id": "crm-ann", "city": "Oslo"}]})
+    ]
+    assert not report.held
+    await both.sync(allow=True)
+    assert both.unequal() == [] and both.ov.contact("bob@example.com")["email_unsubscribed"]
+    await both.quiet()
+
+
+async def test_held_changes_of_a_plan_stay_held(world: World) -> None:
+    await world.linked("ann", "bob")
+    world.configure(limits__max_changed_count=1, limits__max_changed_share=0.0)
+    world.ov.edit_contact("ann@example.com", city="Oslo")
+    world.ov.edit_contact("bob@example.com", city="Lima")
+    world.do.edit_contact("crm-ann", name_last="Long")
+    await world.import_export()
+    plan = await _plan(world)
+    assert [each["new"] for each in plan.changes] == ["Ann Long"] and len(plan.held) == 2
+    await planning.apply(world.bridge, plan)
+    assert world.ov.contact("ann@example.com")["name"] == "Ann Long"
+    assert {world.do.contact(f"crm-{name}")["city"] for name in ("ann", "bob")} == {"Rome"}
+    report = await world.sync()
+    assert list(report.held) == ["digital_onboarding"]
+
+
+@pytest.mark.parametrize("moved", ["other side", "opted out", "conflict", "deleted there", "applied", "link"])
+async def test_apply_is_refused_whatever_else_has_moved_about_its_people(world: World, moved: str) -> None:
+    await world.linked("ann", "bob")
+    world.ov.edit_contact("ann@example.com", city="Oslo")
+    plan = await _plan(world)
+    world.clock.advance(60)
+    if moved == "other side":
+        world.do.edit_contact("crm-ann", name_last="Long")
+    elif moved == "opted out":
+        world.ov.unsubscribe("ann@example.com")
+    elif moved == "conflict":
+        world.do.edit_contact("crm-ann", email="bob@example.com")
+    elif moved == "deleted there":
+        world.do.remove_contact("crm-ann")
+    elif moved == "applied":
+        await planning.apply(world.bridge, plan)
+    else:
+        world.ov.delete_contact("ann@example.com")
+        world.ov.add_contact("ann@example.com", name="Ann Lee", phone="+14155550101", city="Oslo")
+    world.clock.advance(2)
+    mark = world.mark()
+    with pytest.raises(PlanMoved):
+        await planning.apply(world.bridge, plan)
+    assert world.writes(mark) == []
+
+
+async def test_apply_is_refused_under_another_mapping(world: World, tmp_path: Path) -> None:
+    await world.linked("ann")
+    world.ov.edit_contact("ann@example.com", city="Oslo")
+    plan = await _plan(world)
+    table = tmp_path / "mapping.toml"
+    table.write_text('[[fields]]\nname = "city"\nonvoard = "properties.city"\ndigital_onboarding = "city"\n')
+    world.configure(paths__mapping=str(table))
+    mark = world.mark()
+    with pytest.raises(PlanMoved, match="mapping"):
+        await planning.apply(world.bridge, plan)
+    assert world.journal.entries()[mark:] == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "undo"])
+@pytest.mark.parametrize("touched", ["changes", "pushes", "kind", "undoes", "seal"])
+async def test_a_plan_that_was_touched_or_is_another_mirrors_is_refused(
+    world: World, tmp_path: Path, kind: str, touched: str
+) -> None:
+    await world.linked("ann", "bob")
+    world.ov.edit_contact("ann@example.com", city="Oslo")
+    if kind == "undo":
+        plan = await undoing.undo(world.bridge, (await world.sync()).run_id)
+    else:
+        plan = await _plan(world)
+    plan.save(tmp_path / "plan.json")
+    document = json.loads((tmp_path / "plan.json").read_text("utf-8"))
+    assert len(document["pushes"]) == 1
+    if touched == "pushes":
+        document["pushes"][0]["payload"]["city"] = "Bern"
+    elif touched == "changes":
+        document["changes"][0]["new"] = "Bern"
+    else:
+        document[touched] = {"kind": "other", "undoes": 1, "seal": "0" * 64}[touched]
+    (tmp_path / "plan.json").write_text(json.dumps(document), "utf-8")
+    mark = world.mark()
+    with pytest.raises(PlanMoved):
+        await planning.apply(world.bridge, plans.load(tmp_path / "plan.json"))
+    assert world.journal.entries()[mark:] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "error"), [("", UsageError), ("[]", UsageError), ('{"format": 1, "kind": "sync"}', PlanMoved),
+                        ('{"format": 2, "else": 1}', UsageError)],
+)  # fmt: skip
+def test_what_is_no_plan_or_another_versions_is_refused(tmp_path: Path, text: str, error: type[Exception]) -> None:
+    (tmp_path / "plan.json").write_text(text, "utf-8")
+    with pytest.raises(error):
+        plans.load(tmp_path / "plan.json")
+
+
+# Undone.
+
+
+async def _undo(world: World, run_id: int) -> Plan:
+    plan = await undoing.undo(world.bridge, run_id)
+    world.clock.advance(60)
+    await planning.apply(world.bridge, plan)
+    return plan
+
+
+async def test_an_undo_says_what_stays(world: World) -> None:
+    await world.setup()
+    world.configure(activities__since="2020-01-01")
+    await world.linked("ann")
+    world.ov.unsubscribe("ann@example.com")
+    world.ov.add_contact("new@example.com", name="Nora New")
+    world.do.add_contact(unique_id="crm-eve", email="eve@example.com")
+    await world.import_export()
+    report = await world.sync()
+    plan = await undoing.undo(world.bridge, report.run_id)
+    stay = {name: plan.summary[f"{name}_stay"] for name in ("opt_outs", "created_contacts", "activities")}
+    assert stay == {"opt_outs": 1, "created_contacts": 2, "activities": 1}
+    assert not any(change["field"].startswith(("unsub", "email")) for change in plan.changes)
+    await planning.apply(world.bridge, plan)
+    assert world.do.contact("crm-ann")["unsubscribe_email"] and world.do.contact("new@example.com")
+    await world.quiet()
+
+
+async def test_an_undo_of_an_undo_is_as_it_was(both: World) -> None:
+    await both.linked("ann")
+    both.ov.edit_contact("ann@example.com", city="Oslo", name="Ann de Vries")
+    report = await both.sync()
+    await _undo(both, report.run_id)
+    there = both.do.contact("crm-ann")
+    assert (there["city"], there["name_last"]) == ("Rome", "Lee")
+    await both.quiet()
+    run_id = both.value("SELECT max(id) FROM runs WHERE kind = 'apply'")
+    await _undo(both, run_id)
+    there = both.do.contact("crm-ann")
+    assert (there["city"], there["name_last"]) == ("Oslo", "de Vries") and both.unequal() == []
+    await both.quiet()
+    sources = both.rows("SELECT source FROM changes WHERE field = 'city' ORDER BY id")
+    assert [row["source"] for row in sources] == ["onvoard", "digital_onboarding", "onvoard"]
+
+
+async def test_half_a_name_that_somebody_edited_later_is_left_alone_as_a_whole(world: World) -> None:
+    await world.linked("ann")
+    world.ov.edit_contact("ann@example.com", name="Ann Long")
+    report = await world.sync()
+    world.clock.advance(60)
+    world.do.edit_contact("crm-ann", name_first="Anna")
+    await world.sync()
+    plan = await undoing.undo(world.bridge, report.run_id)
+    assert plan.pushes == [] and plan.summary["left_alone"] == 1
+
+
+async def test_what_a_run_wrote_twice_is_given_back_as_it_was_before_the_first_time(world: World) -> None:
+    await world.linked("ann")
+    world.ov.edit_contact("ann@example.com", city="Oslo")
+    world.do.edit_contact("crm-ann", name_last="Long")
+    world.sandbox.when(
+        "onvoard", lambda: world.ov.edit_contact("ann@example.com", city="Lima"), method="PATCH"
+    )  # the answer shows one more edit, which the same run carries over
+    report = await world.sync()
+    assert world.do.contact("crm-ann")["city"] == "Lima"
+    plan = await undoing.undo(world.bridge, report.run_id)
+    assert ("digital_onboarding", "city", "Lima", "Rome") in _changes(plan)
+
+
+async def test_an_edit_on_the_other_side_still_comes_after_an_undo(world: World) -> None:
+    await world.linked("ann")
+    world.ov.edit_contact("ann@example.com", city="Oslo")
+    report = await world.sync()
+    world.clock.advance(60)
+    world.ov.edit_contact("ann@example.com", city="Lima")
+    await _plan(world)
+    await _undo(world, report.run_id)
+    assert world.do.contact("crm-ann")["city"] == "Rome"
+    await world.sync()
+    assert world.do.contact("crm-ann")["city"] == "Lima" and world.unequal() == []
+
+
+async def test_an_undo_says_a_fallen_flag_again_and_raises_none(world: World) -> None:
+    world.ov.settings.defaults_on_update = True
+    await world.linked("ann")
+    world.do.edit_contact("crm-ann", city="Oslo")
+    report = await world.sync()
+    world.clock.advance(60)
+    world.ov.unsubscribe("ann@example.com")
+    await world.sync()
+    await _undo(world, report.run_id)
+    here = world.ov.contact("ann@example.com")
+    assert (here["properties"]["city"], here["email_unsubscribed"]) == ("Rome", True)
+
+
+async def test_an_undo_leaves_those_in_conflict_and_what_may_not_be_cleared(world: World) -> None:
+    world.configure(digital_onboarding__clear_with="never")
+    await world.linked("ann", "bob")
+    world.ov.edit_contact("ann@example.com", region="CA")
+    world.ov.edit_contact("bob@example.com", city="Lima")
+    report = await world.sync()
+    world.clock.advance(60)
+    world.ov.add_contact("bob2@example.com")
+    await world.sync()
+    world.do.edit_contact("crm-bob", email="bob2@example.com")
+    await world.sync()
+    assert world.status("bob@example.com")[0] == "conflict"
+    plan = await undoing.undo(world.bridge, report.run_id)
+    assert plan.pushes == [] and plan.summary["left_alone"] == 1
+    assert _staying(plan) == {("digital_onboarding", "state", "", "ann@example.com")}
+
+
+async def test_there_is_no_such_run(world: World) -> None:
+    await world.linked("ann")
+    with pytest.raises(NobodyFound):
+        await undoing.undo(world.bridge, 999)
+    backfill = await world.backfill("contacts")
+    plan = await undoing.undo(world.bridge, backfill.run_id)
+    assert plan.changes == []
