@@ -37,8 +37,9 @@ def rule(load: Load, limits: Limits, *, held_since: datetime | None, now: dateti
     share = load.changed / load.linked if load.linked else 0.0
     if load.changed <= limits.max_changed_count or share <= limits.max_changed_share:
         return Ruling(hold=False)
+    opted_out = f", {load.opted_out} of them by an opt-out" if load.opted_out else ""
     reason = (
-        f"{load.changed} of {load.linked} linked people would change "
+        f"{load.changed} of {load.linked} linked people would change{opted_out} "
         f"(limits: {limits.max_changed_count} people and {limits.max_changed_share:.0%})"
     )
     waited = held_since is not None and now - held_since >= limits.hold_opt_outs_for

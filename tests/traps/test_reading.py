@@ -48,7 +48,7 @@ async def test_trap_32_a_full_last_page_ends_the_list_whatever_follows_it(
     assert {query["page_size"] for query in queries} == {"100"} and min(query["page"] for query in queries) == "1"
 
 
-@pytest.mark.parametrize("skip", [3, 4, 5])
+@pytest.mark.parametrize("skip", [1, 2, 3])
 async def test_trap_33_a_first_walk_skips_nobody_while_others_are_deleted(world: World, skip: int) -> None:
     """There is no second look: the next sync reads only what is newer."""
     world.configure(identity__create_on_digital_onboarding=False)
