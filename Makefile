@@ -1,10 +1,12 @@
 # Needs python >= 3.11, make and git. The two to begin with: `make demo` and `make test`.
 #   PYTHON=python3.12 make test    picks the interpreter for a new .venv
+#   make test WORKERS=0            runs the tests one after the other; otherwise each core has a worker
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?= python3
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance lint format types imports check bench lock clean
@@ -16,7 +18,7 @@ demo: $(VENV)/.run ## both platforms emulated, synced both ways, explained: no c
 	@$(BIN)/contact-bridge demo
 
 test: $(VENV)/.dev ## all tests, on SQLite and on a real Postgres
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 # Only what was typed here counts as a word, not what the environment happens to hold.
 typed = $(if $(filter command,$(origin $1)),$($1))

@@ -39,10 +39,10 @@ async def in_turn(database: Database, work: Callable[[Connection], T]) -> T:
 @pass_context
 def link(ctx: Context, who_onvoard: str, who_digital: str, reason: str | None) -> None:
     """Join two contacts, named by an id or an e-mail, as one person. Both histories stay."""
-    from service import resolving
+    from service import relinking
 
     now = datetime.now(UTC)
-    _tell(ctx, lambda conn: resolving.link(conn, who_onvoard, who_digital, reason, now))
+    _tell(ctx, lambda conn: relinking.link(conn, who_onvoard, who_digital, reason, now))
 
 
 @people.command()
@@ -52,10 +52,10 @@ def link(ctx: Context, who_onvoard: str, who_digital: str, reason: str | None) -
 @pass_context
 def unlink(ctx: Context, who: str, who_digital: str | None, reason: str | None) -> None:
     """Cut the link of WHO, or tell two contacts apart. No rule links them again until `link` does."""
-    from service import resolving
+    from service import relinking
 
     now = datetime.now(UTC)
-    _tell(ctx, lambda conn: resolving.unlink(conn, who, who_digital, reason, now))
+    _tell(ctx, lambda conn: relinking.unlink(conn, who, who_digital, reason, now))
 
 
 def _tell(ctx: Context, work: Callable[[Connection], str]) -> None:

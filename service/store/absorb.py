@@ -16,6 +16,8 @@ from service.store import tables as t
 from service.store.mirror import Row
 
 TRUE_WORDS = {"true", "t", "1", "y", "yes", "complete", "completed", "done"}
+ADDRESS_OF_THE_ERASED = "address_of_the_erased"
+"""The kind of conflict that asks why a living person has the address of somebody who is suppressed or erased."""
 HINT_HOLDS = timedelta(hours=1)
 """A contact that was read so long after an activity shows what it led to, even if the clocks differ."""
 
@@ -139,6 +141,7 @@ def digital_contacts(
             new |= {"created_by_bridge": True, "announced": True}
         saved.append(new)
     mirror.save_digital_contacts(conn, saved)
+    _settle_addresses(conn, [row["unique_id"] for row in rows], now)
     living = {row["unique_id"] for row in rows}
     _completions(conn, [contact for contact in contacts if contact.unique_id in living], origin)
 
@@ -155,7 +158,27 @@ def without_erased(conn: Connection, rows: list[Row], run_id: int, now: datetime
             living.append(row)
         else:
             erasure.opt_out(conn, person_id, row, run_id, now)
+            _ask_about_address(conn, row["unique_id"], run_id, now)
     return living
+
+
+def _ask_about_address(conn: Connection, unique_id: str, run_id: int, now: datetime) -> None:
+    """A linked, living person's contact was given the address of somebody suppressed or erased. Nothing of it is
+    stored, so that nothing about this person can go on until it has another one."""
+    person = people.person_of(conn, unique_id=unique_id)
+    if person is None or person.state != "active" or person.onvoard_contact_id is None:
+        return
+    reason = "its e-mail on Digital Onboarding is that of somebody who is suppressed or erased: change it there"
+    conflict_id, _ = ledger.open_conflict(conn, person.id, ADDRESS_OF_THE_ERASED, reason, now, run_id=run_id)
+    ledger.freeze(conn, [person.id], conflict_id)
+
+
+def _settle_addresses(conn: Connection, unique_ids: Iterable[str], now: datetime) -> None:
+    c, p = t.conflicts.c, t.persons.c
+    open_ = select(c.id).join(t.persons, p.id == c.person_id).where(c.status == "open", c.kind == ADDRESS_OF_THE_ERASED)
+    for conflict_id in conn.execute(open_.where(p.unique_id.in_(list(unique_ids)))).scalars().all():
+        people.touch(conn, ledger.members(conn, conflict_id))
+        ledger.thaw(conn, conflict_id, now, by="another address")
 
 
 def _merged(before: Row | None, row: Row, origin: str, asked_at: datetime, now: datetime) -> Row:

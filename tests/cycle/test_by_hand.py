@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service import resolving
+from service import relinking
 from service.core import consent
 from service.errors import NobodyFound, UsageError
 from service.store import ledger
@@ -15,12 +15,12 @@ LINK = "custom_digital_onboarding_unique_id"
 
 def link(world: World, onvoard: str, digital: str, reason: str | None = None) -> str:
     with world.db.begin() as conn:
-        return resolving.link(conn, onvoard, digital, reason, world.clock.now())
+        return relinking.link(conn, onvoard, digital, reason, world.clock.now())
 
 
 def unlink(world: World, who: str, digital: str | None = None, reason: str | None = None) -> str:
     with world.db.begin() as conn:
-        return resolving.unlink(conn, who, digital, reason, world.clock.now())
+        return relinking.unlink(conn, who, digital, reason, world.clock.now())
 
 
 def ct(world: World, who: str) -> str:

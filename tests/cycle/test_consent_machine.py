@@ -191,14 +191,17 @@ class Consent(RuleBasedStateMachine):
 
     def at_rest(self) -> None:
         """Without faults and further edits."""
-        for _ in range(4):
-            self.bridge(self.world.sync)
+        for _ in range(4):  # `allow`: everybody may really have left
+            self.bridge(lambda: self.world.sync(allow=True))
         self.nothing_was_sent_that_raises_a_flag()
         on_record = {row["person_id"] for s in ("open", "resolved") for row in self.world.conflicts("resubscribed", s)}
+        at_an_erased_address = {row["person_id"] for row in self.world.conflicts("address_of_the_erased")}
         for row in self.world.rows("SELECT * FROM people WHERE status IN ('linked', 'conflict')"):
             ids = {OV: row["onvoard_contact_id"], DO: row["unique_id"]}
             if None in ids.values() or ids[DO] not in self.world.do.id_by_unique_id:
                 continue
+            if row["person_id"] in at_an_erased_address:
+                continue  # that address was opted out, and nothing of it is stored: a person is asked
             shows = {side: self.out(side, contact) for side, contact in ids.items()}
             if len(set(shows.values())) == 2:
                 (lawful,) = (side for side in shows if not shows[side])

@@ -239,3 +239,23 @@ async def test_a_record_that_names_a_suppressed_person_does_not_come_back(world:
     await world.sync()
     await world.sync()
     assert world.value("SELECT context_id FROM onvoard_resource_records") == "bob@example.com"
+
+
+async def test_who_is_given_the_address_of_somebody_suppressed_stands_still_until_it_is_another(both: World) -> None:
+    await both.linked("ann", "bob")
+    both.ov.suppress("ann@example.com")
+    await both.sync()
+    both.do.edit_contact("crm-bob", email="ann@example.com", city="Bern")
+    report = await both.sync()
+    assert report.new_conflicts == 1 and both.conflicts("address_of_the_erased")
+    assert both.do.contact("crm-bob")["unsubscribe_email"] is True, "the address is opted out"
+    assert both.ov.contact("bob@example.com")["properties"]["city"] == "Rome"
+    assert "ann@example.com" not in both.mirror_text()
+    assert (await both.sync()).new_conflicts == 0
+    both.clock.advance(60)
+    both.do.edit_contact("crm-bob", email="bob@example.com")
+    await both.sync()
+    assert both.conflicts() == []
+    assert both.ov.contact("bob@example.com")["properties"]["city"] == "Bern"
+    assert both.ov.contact("bob@example.com")["email_unsubscribed"] is True
+    await both.quiet()
