@@ -9,7 +9,7 @@ PYTHON ?= python3
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance lint format types imports check bench lock clean
+.PHONY: help demo test simulate conformance lint format types imports check bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,14 @@ help: ## this list
 demo: $(VENV)/.run ## both platforms emulated, synced both ways, explained: no credentials needed
 	@$(BIN)/contact-bridge demo
 
+# The conformance suite runs by itself: its last file asks what the others have called.
 test: $(VENV)/.dev ## all tests, on SQLite and on a real Postgres
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),--ignore=tests/conformance)
+	@$(if $(ARGS),,$(BIN)/python -m pytest tests/conformance)
+
+SEEDS ?= 1000
+simulate: $(VENV)/.dev ## whole simulated days of the service, random and replayable (SEEDS=1000, or SEED=17)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # Only what was typed here counts as a word, not what the environment happens to hold.
 typed = $(if $(filter command,$(origin $1)),$($1))

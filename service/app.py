@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from service import resources
-from service.bridge import Bridge, no_surprises
+from service.bridge import Bridge, local_now, no_surprises
 from service.core.mapping import ClearWith, FieldMap
 from service.core.records import Platform
 from service.formats import FORMATS
@@ -18,6 +18,7 @@ from service.platforms.onvoard.client import OnVoard
 from service.platforms.transport import Limits
 from service.settings import Settings
 from service.store.database import Database
+from service.store.rates import SharedBucket
 
 
 def mapping_path(settings: Settings) -> Path:
@@ -52,6 +53,7 @@ async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]
             max_in_flight=ov.concurrency,
             read_timeout=ov.timeout.total_seconds(),
             max_wait=max_wait,
+            bucket=SharedBucket(db, Platform.ONVOARD, local_now),
         ),
         on_surprise=surprises[Platform.ONVOARD].update,
     )
@@ -66,6 +68,7 @@ async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]
             max_in_flight=do.concurrency,
             read_timeout=do.timeout.total_seconds(),
             max_wait=max_wait,
+            bucket=SharedBucket(db, Platform.DIGITAL_ONBOARDING, local_now),
         ),
         on_surprise=surprises[Platform.DIGITAL_ONBOARDING].update,
     )

@@ -14,12 +14,21 @@ from service.core.records import Platform
 from service.cycle import Cycle
 from service.errors import SuspiciouslyEmpty
 from service.extract.importer import Imported, import_export
+from service.platforms.pace import Priority, priority
 from service.progress import Progress, Stopped
 from service.store import cursors, oddities, people, traces
 from service.store.database import Connection, Database
 
 _log = structlog.get_logger()
 T = TypeVar("T")
+
+# Pushes have their own, lane by lane; every other kind of run is a live pull.
+_PRIORITIES = {
+    "inbox": Priority.WEBHOOK,
+    "reconcile": Priority.OUTBOX,
+    "sweep": Priority.VERIFY,
+    "backfill": Priority.BACKFILL,
+}
 
 
 async def run(
@@ -33,7 +42,8 @@ async def run(
     cycle = Cycle(bridge, run_id, started, progress)
     outcome = "failed"
     try:
-        await work(cycle)
+        with priority(_PRIORITIES.get(kind, Priority.LIVE)):
+            await work(cycle)
         await cycle.conclude()
         outcome = cycle.report.outcome
         return cycle.report

@@ -352,7 +352,7 @@ def test_a_migrated_mirror_knows_at_once(
     assert result.exit_code == 0, result.output
     with db.begin(write=False) as conn:
         assert mirror.activity_type_accessors(conn) >= ACTIVITY_TYPES
-        assert LINK in mirror.property_type_keys(conn)
+        assert mirror.link_property_fits(conn)
         assert cursors.account(conn, "onvoard") is not None
         assert not conn.execute(select(tables.runs)).all()
     db.close()

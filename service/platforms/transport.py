@@ -1,4 +1,5 @@
-"""HTTP for both platforms: one httpx client, a rate, retries, and every ending of a call as an error with a verdict.
+"""HTTP for both platforms: one httpx client, retries, and every ending of a call as an error with a verdict. When a
+request may leave is for `pace` to say.
 
 Nothing here logs, and no error repeats a URL, a header or a body: they carry keys, tokens and people.
 """
@@ -10,9 +11,7 @@ import ipaddress
 import json as jsonlib
 import logging
 import ssl
-import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -22,11 +21,12 @@ from urllib.parse import urlsplit
 import httpx
 import stamina
 import stamina.instrumentation
-from aiolimiter import AsyncLimiter
 
 from service.errors import OutcomeUnknown, PlatformError, RuleBroken, Unreachable, Verdict
 from service.platforms.judging import Call as Call
 from service.platforms.judging import decode, failure, http_date, judged, retry_after, unreadable
+from service.platforms.pace import Limits as Limits
+from service.platforms.pace import Pace
 
 Observe = Callable[[str, str, int | str, float], None]
 Check = Callable[[object], str | None]
@@ -47,26 +47,6 @@ def local_now() -> datetime:
 def _certificates() -> ssl.SSLContext:
     """Read once: it takes longer than most requests."""
     return httpx.create_ssl_context()
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How hard a platform is pressed, and how long it is waited for. Times are in seconds.
-
-    `requests_per_second` None: no rate. `attempts` counts the first one. The backoff before attempt n + 1 is
-    `min(wait_max, wait_initial * 2 ** (n - 1) + random(0, wait_jitter))`; a Retry-After takes its place, and once
-    those of one call add up to more than `max_wait` the call ends at once.
-    """
-
-    requests_per_second: float | None = 50.0
-    max_in_flight: int = 16
-    attempts: int = 5
-    wait_initial: float = 0.2
-    wait_max: float = 10.0
-    wait_jitter: float = 0.5
-    max_wait: float = 120.0
-    connect_timeout: float = 10.0
-    read_timeout: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +87,7 @@ class Transport:
         self._limits = limits or Limits()
         self.now = now
         self._observe = observe
-        self._slots = asyncio.Semaphore(self._limits.max_in_flight)
-        self._rate = _limiter(self._limits.requests_per_second)
+        self.pace = Pace(platform, self._limits, now)
         self._client = httpx.AsyncClient(
             auth=auth,
             base_url=self.base_url,
@@ -122,6 +101,7 @@ class Transport:
         )
 
     async def aclose(self) -> None:
+        await self.pace.aclose()
         await self._client.aclose()
 
     async def request(
@@ -142,7 +122,8 @@ class Transport:
         request = self._client.build_request(
             call.method, call.path, params=params, content=_encoded(json, form, call), headers=_content_type(json, form)
         )
-        waits = _Waits(call, self._limits)
+        waits = _Waits(call, self._limits, self.pace)
+        number = self.pace.new_request()
         # stamina always yields once more or raises; `attempt` swallows what is to be repeated.
         async for attempt in stamina.retry_context(
             on=waits.before_next,
@@ -153,26 +134,24 @@ class Transport:
             wait_jitter=self._limits.wait_jitter,
         ):
             with attempt:
-                return await self._attempt(call, request, check, first=attempt.num == 1)
+                async with self.pace.turn(call.name, number):
+                    return await self._attempt(call, request, check, first=attempt.num == 1)
         raise AssertionError("unreachable")
 
     async def _attempt(self, call: Call, request: httpx.Request, check: Check | None, *, first: bool) -> Answer:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._slots)
-            if self._rate is not None:
-                await self._rate.acquire()
-            started = time.perf_counter()
-            outcome: int | str = "Cancelled"
-            try:
-                answer = await self._exchange(call, request, check, first)
-                outcome = answer.status
-                return answer
-            except PlatformError as error:
-                outcome = error.status if type(error).__name__ in _BY_STATUS and error.status else type(error).__name__
-                raise
-            finally:
-                if self._observe is not None:
-                    self._observe(self.platform, call.name, outcome, time.perf_counter() - started)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        outcome: int | str = "Cancelled"
+        try:
+            answer = await self._exchange(call, request, check, first)
+            outcome = answer.status
+            return answer
+        except PlatformError as error:
+            outcome = error.status if type(error).__name__ in _BY_STATUS and error.status else type(error).__name__
+            raise
+        finally:
+            if self._observe is not None:
+                self._observe(self.platform, call.name, outcome, loop.time() - started)
 
     async def _exchange(self, call: Call, request: httpx.Request, check: Check | None, first: bool) -> Answer:
         sent_at = self.now()
@@ -218,14 +197,15 @@ _BY_STATUS = frozenset({"RateLimited", "ServerFailed", "TooLarge", "Rejected", "
 class _Waits:
     """Decides after each failed attempt whether and when the next one follows."""
 
-    def __init__(self, call: Call, limits: Limits) -> None:
-        self._call = call
-        self._limits = limits
+    def __init__(self, call: Call, limits: Limits, pace: Pace) -> None:
+        self._call, self._limits, self._pace = call, limits, pace
         self._waited = 0.0
 
     def before_next(self, error: Exception) -> bool | float:
         # An error of another call (a token) has had its own attempts.
         if not isinstance(error, PlatformError) or error.call != self._call.name or error.verdict is not Verdict.RETRY:
+            return False
+        if self._pace.gives_up():
             return False
         retry_after = getattr(error, "retry_after", None)
         if retry_after is None:
@@ -275,12 +255,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _limiter(rate: float | None) -> AsyncLimiter | None:
-    if rate is None:
-        return None
-    return AsyncLimiter(rate, 1) if rate >= 1 else AsyncLimiter(1, 1 / rate)
 
 
 def _why(error: Exception) -> str:

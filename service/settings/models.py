@@ -91,6 +91,7 @@ class Limits(Group):
 
 class Consent(Group):
     resubscribe: Literal["ask", "never"] = "ask"
+    on_deletion: Literal["keep", "opt_out"] = "keep"
 
 
 class Identity(Group):

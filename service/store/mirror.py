@@ -212,6 +212,13 @@ def some_contacts(conn: Connection, limit: int) -> list[str]:
     return list(conn.execute(query).scalars())
 
 
+def unsubscribed(conn: Connection, contact_ids: Iterable[str]) -> set[str]:
+    """Those of these OnVoard contacts that have opted out, as far as is known."""
+    c = t.onvoard_contacts.c
+    chosen = select(c.id).where(c.id.in_(list(contact_ids)), c.email_unsubscribed.is_(True))
+    return set(conn.execute(chosen).scalars())
+
+
 def mark_gone(conn: Connection, table: Table, key: str, now: datetime) -> None:
     """A record that its platform no longer has: `deleted_at` where the table has one, else its row goes."""
     (primary,) = table.primary_key.columns

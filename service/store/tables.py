@@ -53,6 +53,7 @@ __all__ = [
     "opt_outs",
     "outbox",
     "persons",
+    "rates",
     "runs",
     "separations",
     "surprises",
@@ -270,6 +271,16 @@ accounts = Table(
     Column("base_url", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),  # of the credential; the credential itself is nowhere
     Column("since", UtcDateTime),
+)
+
+# What all processes share that ask a platform: a mirror belongs to one account of each (law 11).
+rates = Table(
+    "rates",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("taken_until", UtcDateTime, nullable=False),  # up to here the rate belongs to somebody
+    Column("paused_until", UtcDateTime),  # the platform wants to be left alone
+    Column("updated_at", UtcDateTime, nullable=False),
 )
 
 leases = Table(

@@ -26,14 +26,6 @@ NewContact = Callable[..., Awaitable[Contact]]
 NewResource = Callable[[ResourceKind], Awaitable[Resource]]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs all of them, in order: the last file asks what the others have called."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("conformance"))
-
-
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     given = [plugin for plugin in request.config.pluginmanager.get_plugins() if isinstance(plugin, Target)]
@@ -122,6 +114,7 @@ def new_resource(target: Target, onvoard: OnVoard) -> NewResource:
     return make
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The test that looks back on the whole run comes last."""
     items.sort(key=lambda item: item.name == "test_every_method_of_both_clients_was_run")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from service.errors import ForeignAccount, PlatformError
+from service.platforms.pace import Pace
 from service.store import tables as t
-from tests.cycle.world import World, members
+from tests.cycle.world import FAST, World, is_probe, members
 
 NAMES = [f"p{number}" for number in range(9)]
 UPSERT: dict[str, Any] = {"method": "POST", "path": "/v1/contacts"}
@@ -61,6 +64,84 @@ async def test_probes_are_split_too_where_a_batch_is_too_large(world: World) -> 
     world.do.settings.max_batch = 4
     await world.sync()
     assert world.ov.contact("p3@example.com")["properties"]["city"] == "Bern"
+    await world.quiet()
+
+
+def _sizes(world: World, since: int, *, probes: bool) -> list[int]:
+    """Of the requests for several contacts, in order."""
+    entries = world.journal.writes(since, "digital_onboarding")
+    return [len(members(entry)) for entry in entries if "contacts" in entry.body and is_probe(entry) == probes]
+
+
+def _remembered(world: World) -> list[str]:
+    return [row["value"] for row in world.rows("SELECT value FROM facts WHERE key = 'digital_onboarding.batch_size'")]
+
+
+async def test_batches_after_one_that_was_too_large_are_smaller_in_the_next_run_too_and_grow_again(both: World) -> None:
+    both.configure(digital_onboarding__batch_size=8)
+    await both.linked(*NAMES)
+    both.do.settings.max_batch = 4
+    sizes: list[int] = []
+    for city in ("Oslo", "Bern"):
+        for name in NAMES:
+            both.ov.edit_contact(f"{name}@example.com", city=city)
+        mark = both.mark()
+        await both.sync()
+        sizes += _sizes(both, mark, probes=True) + _sizes(both, mark, probes=False)
+        both.clock.advance(60)
+    assert sizes[0] == 8 and max(sizes[1:]) <= 5, "probes and pushes go by the same size"
+    assert _remembered(both) and both.unequal() == []
+    both.do.settings.max_batch = 1000
+    for _ in range(9):
+        await both.sync()  # each asks about everybody
+    assert _remembered(both) == []
+    mark = both.mark()
+    await both.sync()
+    assert _sizes(both, mark, probes=True)[0] == 8
+
+
+@pytest.mark.parametrize("probes", [True, False])
+async def test_a_batch_that_is_not_answered_is_tried_in_halves_and_the_next_ones_are_smaller(
+    world: World, probes: bool
+) -> None:
+    world.configure(digital_onboarding__batch_size=8, **({} if probes else {"digital_onboarding__refresh": "off"}))
+    await world.linked(*NAMES)
+    await _edit_all(world)
+    world.sandbox.fail("digital_onboarding", "reset_before", **UPSERT, times=3)  # as often as a call is tried
+    mark = world.mark()
+    await world.sync()
+    sizes = _sizes(world, mark, probes=probes)
+    assert sizes[:3] == [8, 8, 8] and max(sizes[3:]) <= 5
+    assert _remembered(world) and _cities(world) == ["Oslo", "Poison"]
+    await world.quiet()
+
+
+async def test_a_refused_batch_says_nothing_about_how_large_batches_may_be(world: World) -> None:
+    await world.linked(*NAMES)
+    await _edit_all(world)
+    world.sandbox.fail("digital_onboarding", "status", **UPSERT, body_contains="Poison", status=422, times=None)
+    await world.sync()
+    assert _remembered(world) == []
+
+
+async def test_a_platform_that_is_down_ends_a_sync_soon_and_nothing_is_lost(world: World) -> None:
+    await world.linked(*NAMES)
+    names = [f"n{number}" for number in range(60)]
+    for name in names:
+        world.do.add_contact(unique_id=f"crm-{name}", email=f"{name}@example.com", city="Quito")
+    await world.import_export()
+    limits = replace(FAST, max_in_flight=4, wait_max=0.5)
+    world.bridge.onvoard._transport.pace = Pace("onvoard", limits, world.clock.now)
+    world.sandbox.fail("onvoard", "status", method="GET", path="/v2/contacts", skip=2, status=503, times=None)
+    mark = world.mark()
+    with pytest.raises(PlatformError, match="onvoard"):
+        await world.sync(full=False)
+    assert len(world.journal.entries(mark)) < 100
+    assert {row["status"] for row in world.rows("SELECT status FROM outbox WHERE lane > 0")} <= {"pending", "done"}
+    world.sandbox.clear_faults()
+    await asyncio.sleep(0.6)  # until a request is let through again
+    await world.sync()
+    assert world.unequal() == [] and len(world.ov.contacts) == len(NAMES) + len(names)
     await world.quiet()
 
 

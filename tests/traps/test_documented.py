@@ -89,7 +89,7 @@ class Failing:
 
 @pytest.fixture
 async def failing() -> AsyncIterator[tuple[Failing, dict[str, Any]]]:
-    answers, limits = Failing(), replace(FAST, attempts=2)
+    answers, limits = Failing(), replace(FAST, attempts=2, wait_max=0.0)  # no breaker: each is asked
     http = httpx.MockTransport(answers)
     async with (
         OnVoard(URL, "key", limits=limits, http=http) as onvoard,
