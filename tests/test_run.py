@@ -93,7 +93,7 @@ def start(sandbox: Sandbox, tmp_path: Path) -> Iterator[Start]:
         daemon.process.communicate()
 
 
-def until(what: Callable[[], Any], seconds: float = 25.0) -> None:
+def until(what: Callable[[], Any], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it did not happen"

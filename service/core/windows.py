@@ -31,7 +31,8 @@ class Position:
             bound = oldest + SECOND
             again = sum(whole(when) == oldest for when in times)  # what the next request would read once more
             crowded = again * 3 > len(times) and whole(max(times)) - oldest <= SECOND
-            if (self.before is None or bound < self.before) and not crowded:
+            # Without a bound, what comes in at the top would shift the pages.
+            if self.before is None or (bound < self.before and not crowded):
                 return Position(bound)
         return Position(self.before, self.page + 1)
 

@@ -122,8 +122,7 @@ class Drain:
         """One push to OnVoard -> what was answered: a contact, an activity, or `_Found`."""
         payload = row["payload"]
         if row["operation"] == Operation.CREATE_ACTIVITY:
-            at = datetime.fromtimestamp(payload["timestamp"], UTC)
-            return await self.onvoard.contact_activities.create(**{**payload, "timestamp": at})
+            return await self._announce(row)
         check_payload(Platform.ONVOARD, payload)
         if row["operation"] == Operation.PATCH_CONTACT:
             return await self._patch(row)
@@ -133,6 +132,17 @@ class Drain:
         if same:
             return _Found(same[0], "it exists on OnVoard already: linked, not created")
         return await self.onvoard.contacts.create_or_update(**payload)
+
+    async def _announce(self, row: Row) -> Any:
+        """What is refused may be so because the contact was deleted or suppressed since we last read it."""
+        at = datetime.fromtimestamp(row["payload"]["timestamp"], UTC)
+        try:
+            return await self.onvoard.contact_activities.create(**{**row["payload"], "timestamp": at})
+        except Rejected:
+            contact = await self.onvoard.contacts.retrieve(row["target"])
+            if not contact.suppressed:
+                raise
+            return _Found(contact, "the contact is suppressed")
 
     async def _patch(self, row: Row) -> Any:
         """What is refused may be so because the contact was suppressed since we last read it: then that is the news.

@@ -26,6 +26,7 @@ class Settler:
 
     def onvoard_contact(self, conn: Connection, row: Row, contact: Any, now: datetime) -> None:
         """The answer to a patch, or to a creation."""
+        known = mirror.raw_of(conn, contact.id) if row["lane"] == Lane.OPT_OUT else {}
         absorb.onvoard_contacts(conn, [contact], run_id=self.run_id, now=now, own=True)
         if contact.suppressed:
             outbox.mark(conn, [row["id"]], "cancelled", now, "the contact is suppressed")
@@ -35,9 +36,26 @@ class Settler:
             self._created_on_onvoard(conn, row, contact, fields, now)
         elif row["lane"] == Lane.OPT_OUT:
             self._opted_out(conn, row, Platform.ONVOARD, consent.onvoard_opted_out(absorb.row_of(contact)), now)
+            self._edited_meanwhile(conn, row, self.mapping.read_onvoard(known), fields, contact.modified_at)
         else:
             self._agreed(conn, row, Platform.ONVOARD, fields, now)
         self._history(conn, row, Platform.ONVOARD, fields, now)
+
+    def _edited_meanwhile(
+        self, conn: Connection, row: Row, known: Mapping[str, Native], fields: Mapping[str, Native],
+        at: datetime | None,
+    ) -> None:  # fmt: skip
+        """The answer to an opt-out shows what somebody has changed since we last read: what waits for this person was
+        decided without it, and is decided anew. The time that we moved, `at`, is as near to that edit as we know."""
+        by_name = self.mapping.by_name
+        if any(
+            self.mapping.key(by_name[name], known[name]) != self.mapping.key(by_name[name], value)
+            for name, value in fields.items()
+            if name in known
+        ):
+            mirror.edited(conn, Platform(row["platform"]), row["target"], at)
+            outbox.supersede(conn, [row["person_id"]])
+            people.touch(conn, [row["person_id"]])
 
     def found_on_onvoard(self, conn: Connection, row: Row, contact: Any, why: str, now: datetime) -> None:
         """The contact is not what the push rests on: it is read, and decided about anew."""
@@ -80,6 +98,10 @@ class Settler:
                 self._removed_there(conn, row, answered, now)
             else:
                 self._digital_contact(conn, row, answered, unique_id in first, now)
+                if row["lane"] == Lane.OPT_OUT and unique_id in known:
+                    read = self.mapping.read_digital_onboarding
+                    was, shows = read(known[unique_id]["raw"] or {}), read(answered.raw)
+                    self._edited_meanwhile(conn, row, was, shows, answered.updated_at)
 
     @staticmethod
     def _ours(by_id: Mapping[str, Row], existing: Mapping[str, Any]) -> frozenset[str]:

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.core.mapping import normal_email
+from service.core.records import Platform
 from service.store import tables as t
 
 Row = dict[str, Any]
@@ -210,6 +211,19 @@ def some_contacts(conn: Connection, limit: int) -> list[str]:
     table = t.onvoard_contacts
     query = select(table.c.id).where(table.c.deleted_at.is_(None)).order_by(table.c.created_at.desc()).limit(limit)
     return list(conn.execute(query).scalars())
+
+
+def raw_of(conn: Connection, contact_id: str) -> Row:
+    """The payload of an OnVoard contact as it was last heard; nothing where it is not known."""
+    c = t.onvoard_contacts.c
+    return conn.execute(select(c.raw).where(c.id == contact_id)).scalar() or {}
+
+
+def edited(conn: Connection, platform: Platform, key: str, at: datetime | None) -> None:
+    """Somebody edited this contact (id, or unique_id), at about that time."""
+    ov, do = t.onvoard_contacts, t.digital_onboarding_contacts
+    table, column = (ov, ov.c.id) if platform is Platform.ONVOARD else (do, do.c.unique_id)
+    conn.execute(update(table).where(column == key).values(edited_at=at))
 
 
 def unsubscribed(conn: Connection, contact_ids: Iterable[str]) -> set[str]:

@@ -38,6 +38,7 @@ def test_pages_are_counted_where_asking_again_would_read_much_twice():
     assert Position(at(7)).after(newer + older) == Position(at(7), page=2)
     assert Position(at(7)).after(newer + older[:30]) == Position(at(6))
     assert Position(at(8)).after([at(7)] * 60 + older) == Position(at(6))  # a second between them: nobody crowds
+    assert Position(None).after(newer + older) == Position(at(6))  # what comes in meanwhile would shift the pages
 
 
 def test_pages_are_counted_where_no_record_bears_a_time():

@@ -207,3 +207,20 @@ async def test_an_activity_that_is_refused_is_alone(world: World) -> None:
     assert report.new_dead == 1 and len(world.activities()) == 2
     assert (await world.sync()).new_dead == 0
     await world.quiet()
+
+
+@pytest.mark.parametrize("what", ["delete_contact", "suppress"])
+async def test_an_activity_for_a_contact_that_has_just_left_is_no_dead_letter(both: World, what: str) -> None:
+    await both.linked("ann", "bob")
+    await both.setup()
+    await both.sync()
+    both.clock.advance(60)
+    both.do.complete_objective("crm-ann", "online-banking", at=both.clock.now())
+    await both.import_export()
+    leave = getattr(both.ov, what)
+    both.sandbox.when("onvoard", lambda: leave("ann@example.com"), method="POST", path="/v2/contact-activities")
+    report = await both.sync()
+    assert report.new_dead == 0 and both.rows("SELECT * FROM outbox WHERE status IN ('dead', 'unknown')") == []
+    await both.sync()
+    assert both.people().get("ann@example.com", {"status": "suppressed"})["status"] != "linked"
+    await both.quiet()

@@ -230,3 +230,29 @@ async def test_a_repeated_flag_does_not_take_back_an_opt_in_that_nobody_has_read
     assert world.ov.contact("ann@example.com")["email_unsubscribed"] is False
     assert [conflict["kind"] for conflict in world.conflicts()] == ["resubscribed"]
     assert world.ov.contact("ann@example.com")["properties"]["city"] == "Bern"
+
+
+@pytest.mark.parametrize("began", ["onvoard", "digital_onboarding"])
+async def test_an_edit_that_the_answer_to_an_opt_out_shows_is_not_overwritten(both: World, began: str) -> None:
+    """It was made after the last read, and the change of the same field was decided without it."""
+    await both.linked("ann", "bob")
+    ov, do = both.ov, both.do
+    if began == "digital_onboarding":
+        do.unsubscribe("crm-ann")
+        do.edit_contact("crm-ann", city="Bern")
+        both.sandbox.when("onvoard", lambda: ov.edit_contact("ann@example.com", city="Oslo"), method="PATCH")
+    else:
+        ov.unsubscribe("ann@example.com")
+        ov.edit_contact("ann@example.com", city="Bern")
+        both.sandbox.when(
+            "digital_onboarding", lambda: do.edit_contact("crm-ann", city="Oslo"), method="POST", skip=1
+        )  # the first is the probe
+    both.clock.advance(60)
+    await both.sync()
+    await both.sync()
+    here, there = ov.contact("ann@example.com"), do.contact("crm-ann")
+    assert here["email_unsubscribed"] is True and there["unsubscribe_email"] is True
+    assert here["properties"]["city"] == there["city"] == "Oslo"
+    lost = both.conflicts("both_changed", "resolved")
+    assert "Bern" in {lost[-1]["onvoard_value"], lost[-1]["digital_onboarding_value"]}
+    await both.quiet()
