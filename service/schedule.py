@@ -110,6 +110,8 @@ class Schedule:
         self._pen = asyncio.Lock()  # the writers of this process wait for each other, and for no other process
         self._waits_for: list[str] = []
         self._woken = False
+        self._at_work: set[str] = set()
+        self._again: dict[str, datetime] = {}
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
@@ -165,8 +167,12 @@ class Schedule:
             self._make_due("inbox", MOMENT)
 
     def _make_due(self, name: str, after: timedelta = timedelta()) -> None:
-        if self.is_running:
-            self._scheduler.modify_job(name, next_run_time=datetime.now(UTC) + after)
+        """A turn that comes while the job is at work would be dropped: then it comes when that is over."""
+        due = datetime.now(UTC) + after
+        if name in self._at_work:
+            self._again[name] = min(due, self._again.get(name, due))
+        elif self.is_running:
+            self._scheduler.modify_job(name, next_run_time=due)
 
     async def _run(self, job: Job) -> None:
         """One turn of a job; never raises."""
@@ -176,6 +182,7 @@ class Schedule:
         if job.name == "inbox":
             self._woken = False
         self._running.add(task)
+        self._at_work.add(job.name)
         try:
             await self._leased(job)
         except Busy:
@@ -187,6 +194,11 @@ class Schedule:
         finally:
             self._running.discard(task)
             self._ended(job)
+            self._at_work.discard(job.name)
+            if job.name in self._again:
+                wait = self._again.pop(job.name) - datetime.now(UTC)
+                # Not at once: the scheduler takes the job for running until this has returned.
+                asyncio.get_running_loop().call_later(MOMENT.total_seconds(), self._make_due, job.name, wait)
 
     async def _leased(self, job: Job) -> None:
         if not await self._is_due(job):

@@ -31,7 +31,7 @@ from service.store.database import Database
 from tests.cycle.conftest import only_email_activities
 from tests.cycle.world import World, check_journal, open_world
 
-EXAMPLES = int(os.environ.get("CONSENT_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("CONSENT_EXAMPLES", "5"))
 OV, DO = "onvoard", "digital_onboarding"
 SIDES = st.sampled_from([OV, DO])
 ADDRESSES = [f"p{number}@example.com" for number in range(4)]

@@ -15,7 +15,7 @@ from tests.simulation.seeds import REGRESSIONS
 from tests.simulation.world import simulate
 
 
-@pytest.mark.parametrize("seed", range(5000, 5008))
+@pytest.mark.parametrize("seed", range(5000, 5004))
 def test_a_world_keeps_every_law(seed: int) -> None:
     outcome = simulate(seed)
     assert outcome.broken is None, f"make simulate SEED={seed}: {outcome.broken}"
