@@ -16,7 +16,10 @@ from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 
 Row = dict[str, Any]
-_STAY = {Lane.OPT_OUT: "opt_outs_stay", Lane.CREATION: "created_contacts_stay", Lane.ACTIVITY: "activities_stay"}
+_STAY = {
+    Lane.OPT_OUT: "opt_outs_stay", Lane.CREATION: "created_contacts_stay", Lane.ACTIVITY: "activities_stay",
+    Lane.ACTION: "journeys_and_completions_stay",
+}  # fmt: skip
 
 
 async def undo(bridge: Bridge, run_id: int) -> Plan:

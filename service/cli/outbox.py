@@ -58,6 +58,34 @@ def list_(ctx: Context, everything: bool, output_format: str) -> None:
 
 
 @outbox.command()
+@click.argument("push_id", metavar="ID", type=click.IntRange(min=1))
+@output.format_option("table", "json")
+@pass_context
+def show(ctx: Context, push_id: int, output_format: str) -> None:
+    """Show one push: what it says, about whom, and why each attempt failed."""
+    from service.store import reports
+
+    with ctx.database().begin(write=False) as conn:
+        found = reports.push(conn, push_id)
+    if found is None:
+        raise NobodyFound(f"the outbox holds no {push_id}", hint=_ALL)
+    if output_format == "json":
+        output.write_json(found)
+        return
+    details, reasons = found.pop("details") or (), found.pop("reasons")
+    output.write_pairs((name, value) for name, value in found.items() if value is not None)
+    changes = ("field", "old", "new", "why")
+    if details:
+        output.write_table(changes, [[each.get(name) for name in changes] for each in details], "What it changes")
+    if reasons:
+        output.write_table(("at", "status", "reason"), [list(each.values()) for each in reasons], "What came of it")
+    if found["person_id"] is not None:
+        output.write_line(f"Next: contact-bridge explain person:{found['person_id']}")
+    if found["status"] == "dead":
+        output.write_line(f"Next: contact-bridge outbox retry {push_id}, or contact-bridge outbox discard {push_id}")
+
+
+@outbox.command()
 @_IDS
 @pass_context
 def retry(ctx: Context, ids: tuple[int, ...]) -> None:

@@ -13,7 +13,7 @@ from service.core.records import Bases, Native, Platform, Refusal, native
 from service.store import absorb, erasure, ledger, mirror, outbox, people
 from service.store import tables as t
 from service.store.database import Connection
-from service.store.outbox import Lane
+from service.store.outbox import Lane, Operation
 
 Row = dict[str, Any]
 
@@ -69,6 +69,26 @@ class Settler:
 
     def activity(self, conn: Connection, row: Row, activity: Any, now: datetime) -> None:
         absorb.activities(conn, [activity])
+        self._acted(conn, row, now)
+
+    def journey(self, conn: Connection, row: Row, journey: Any, now: datetime) -> None:
+        """The answer to a start; None where only an upsert said that there is one, without its id: then it has ours."""
+        answered = {} if journey is None else absorb.row_of(journey)
+        started = {
+            "id": answered.get("id") or row["sync_id"], "unique_id": row["target"],
+            "template_id": row["payload"]["template_id"], "name": row["payload"].get("name"),
+            "slug": answered.get("slug"), "web_client_url": answered.get("web_client_url"), "started_at": now,
+            "raw": answered.get("raw") or {},
+        }  # fmt: skip
+        mirror.save_records(conn, t.digital_onboarding_journeys, [started])
+        self._acted(conn, row, now)
+
+    def _completed(self, conn: Connection, row: Row, now: datetime) -> None:
+        said = {key: value for key, value in row["payload"].items() if key != "unique_id"}
+        mirror.save_completions(conn, absorb.completions_in(row["target"], said, set(said), "push"))
+        self._acted(conn, row, now)
+
+    def _acted(self, conn: Connection, row: Row, now: datetime) -> None:
         outbox.mark(conn, [row["id"]], "done", now)
         ledger.record_changes(conn, row, {}, self.run_id, now)
 
@@ -117,6 +137,12 @@ class Settler:
     def _digital_contact(self, conn: Connection, row: Row, contact: Any, is_first: bool, now: datetime) -> None:
         platform = Platform.DIGITAL_ONBOARDING
         fields = self.mapping.read_digital_onboarding(contact.raw)
+        if row["operation"] == Operation.START_JOURNEY:
+            self.journey(conn, row, None, now)
+            return
+        if row["operation"] == Operation.COMPLETE_OBJECTIVE:
+            self._completed(conn, row, now)
+            return
         if row["lane"] == Lane.CREATION:
             self._created_on_digital_onboarding(conn, row, contact, is_first, now)
         elif row["lane"] == Lane.OPT_OUT:

@@ -180,6 +180,12 @@ def unique(rows: Iterable[Row], key: str) -> list[Row]:
     return [last[name] for name in sorted(last)]
 
 
+def knows_journey(conn: Connection, unique_id: str, template_id: str) -> bool:
+    journeys = t.digital_onboarding_journeys.c
+    query = select(journeys.id).where(journeys.unique_id == unique_id, journeys.template_id == template_id)
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def save_completions(conn: Connection, rows: Sequence[Row]) -> None:
     """(unique_id, objective_key, completed_at, origin): kept once; a time that was unknown may be learned later."""
     if rows:

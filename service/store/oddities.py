@@ -12,7 +12,7 @@ from service.core.records import Platform
 from service.store import tables as t
 from service.store import traces
 from service.store.mirror import clean, insert
-from service.store.outbox import Operation, fingerprint
+from service.store.outbox import Operation, fingerprint, put_once
 
 _NO_LANE = -1  # never to be sent
 
@@ -47,4 +47,4 @@ def refuse(
         "status": "dead", "attempts": 1, "last_error": f"{stream}: {reason}", "created_at": now, "updated_at": now,
         "run_id": run_id, "lane": _NO_LANE, "sync_id": "read:" + fingerprint(platform.value, stream, said),
     }  # fmt: skip
-    return bool(conn.execute(insert(conn, t.outbox).on_conflict_do_nothing(index_elements=["sync_id"]), row).rowcount)
+    return put_once(conn, row)

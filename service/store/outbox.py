@@ -1,7 +1,7 @@
 """What is still to be said, in which order, and what came of it.
 
 A row is written in the transaction of the decision that it carries out. Lanes go out one after the other: opt-outs
-first (law 4), then creations on Digital Onboarding, then changes, then activities.
+first (law 4), then creations on Digital Onboarding, then changes, then activities, then journeys and completions.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Lane(IntEnum):
     CREATION = 1
     CHANGE = 2
     ACTIVITY = 3
+    ACTION = 4
 
 
 class Operation(StrEnum):
@@ -38,6 +39,8 @@ class Operation(StrEnum):
     CREATE_CONTACT = "create_contact"  # on either platform
     UPSERT_CONTACT = "upsert_contact"  # Digital Onboarding
     CREATE_ACTIVITY = "create_activity"  # OnVoard
+    START_JOURNEY = "start_journey"  # Digital Onboarding: {"unique_id", "template_id"}, perhaps a "name"
+    COMPLETE_OBJECTIVE = "complete_objective"  # Digital Onboarding: {"unique_id", KEY: ISO 8601 time}
     READ_RECORD = "read_record"  # from either: what could not be kept (see `oddities`)
 
 
@@ -81,7 +84,13 @@ def stage(
     if sync_id is None:
         conn.execute(_O.insert(), row)
         return True
-    return bool(conn.execute(insert(conn, _O).on_conflict_do_nothing(index_elements=["sync_id"]), row).rowcount)
+    return put_once(conn, row)
+
+
+def put_once(conn: Connection, row: Row) -> bool:
+    """A row with a `sync_id`. -> False where there is one with that already"""
+    once = insert(conn, _O).on_conflict_do_nothing(index_elements=["sync_id"]).returning(_O.c.id)
+    return conn.execute(once, row).first() is not None
 
 
 def supersede(conn: Connection, person_ids: Iterable[int]) -> None:
@@ -126,8 +135,13 @@ def mark_sending(conn: Connection, ids: Sequence[int], now: datetime) -> None:
 
 
 def mark(conn: Connection, ids: Iterable[int], status: str, now: datetime, error: str | None = None) -> None:
+    """With the reason, which stays on record whatever comes of it later."""
+    rows = list(ids)
     values = {"status": status, "last_error": error, "updated_at": now}
-    conn.execute(update(_O).where(_O.c.id.in_(list(ids))).values(values))
+    conn.execute(update(_O).where(_O.c.id.in_(rows)).values(values))
+    if error is not None and rows:
+        reason = {"at": now, "status": status, "reason": error}
+        conn.execute(t.outbox_attempts.insert(), [{"push_id": row_id, **reason} for row_id in rows])
 
 
 def of_the_erased(conn: Connection, ids: Sequence[int]) -> set[int]:
@@ -149,8 +163,9 @@ def bury(conn: Connection, done: Row, now: datetime) -> None:
 def take_up(conn: Connection, now: datetime) -> list[Row]:
     """At the start of a cycle: what a killed process left half-said, and what the brake held, is decided anew.
 
-    -> the activities of unknown outcome, which have to be looked for before they may be sent again. The other writes
-    are idempotent: a creation is sent again as it was, and anybody else is simply looked at once more.
+    -> the activities and journeys of unknown outcome, which have to be looked for before they may be sent again. The
+    other writes are idempotent: a creation is sent again as it was, a completion too (it has its own time), and anybody
+    else is simply looked at once more.
     """
     conn.execute(update(_O).where(_O.c.status == "sending").values(status="unknown", updated_at=now))
     again = or_(_O.c.status == "held", and_(_O.c.status == "unknown", _O.c.lane < int(Lane.ACTIVITY)))
@@ -165,7 +180,9 @@ def take_up(conn: Connection, now: datetime) -> list[Row]:
     conn.execute(
         update(_O).where(again).values(status="cancelled", updated_at=now, last_error="outcome unknown: decided anew")
     )
-    unknown = select(_O).where(_O.c.status == "unknown", _O.c.lane == int(Lane.ACTIVITY)).order_by(_O.c.id)
+    completion = _O.c.operation == Operation.COMPLETE_OBJECTIVE.value
+    conn.execute(update(_O).where(_O.c.status == "unknown", completion).values(status="pending", updated_at=now))
+    unknown = select(_O).where(_O.c.status == "unknown", _O.c.lane >= int(Lane.ACTIVITY)).order_by(_O.c.id)
     return [dict(row) for row in conn.execute(unknown).mappings()]
 
 

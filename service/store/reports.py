@@ -175,6 +175,16 @@ def outbox(conn: Connection, *, everything: bool = False) -> list[Row]:
     return _rows(conn, query if everything else query.where(t.outbox.c.status.not_in(CLOSED)))
 
 
+def push(conn: Connection, push_id: int) -> Row | None:
+    """With what it changes (`details`), and when it did not get through and why (`reasons`), oldest first."""
+    columns = [t.outbox.c[name] for name in (*OUTBOX_COLUMNS, "run_id", "target", "sync_id", "details")]
+    found = _one(conn, select(*columns).where(t.outbox.c.id == push_id))
+    if found is not None:
+        a = t.outbox_attempts.c
+        found["reasons"] = _rows(conn, select(a.at, a.status, a.reason).where(a.push_id == push_id).order_by(a.id))
+    return found
+
+
 # --- explain
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, text
 
 from service.store.platform_tables import (
     digital_onboarding_contacts,
@@ -52,12 +52,15 @@ __all__ = [
     "onvoard_webhooks",
     "opt_outs",
     "outbox",
+    "outbox_attempts",
     "persons",
     "rates",
     "runs",
     "separations",
     "surprises",
+    "sweep_slices",
     "tombstones",
+    "verifications",
     "webhook_events",
     "windows",
 ]
@@ -160,7 +163,7 @@ outbox = Table(
     Column("updated_at", UtcDateTime),
     # The bridge's own:
     Column("run_id", Id, index=True),
-    Column("lane", Integer, nullable=False),  # opt-outs 0, creations 1, changes 2, activities 3
+    Column("lane", Integer, nullable=False),  # of service.store.outbox.Lane
     Column("target", Text),  # the id on the platform: contact id, or unique_id
     Column("details", Json),  # [{field, old, new, why}]: what a plan shows and the history keeps
     Column("basis", Json),  # what the other side held, by field: its base once this is confirmed
@@ -170,6 +173,17 @@ outbox = Table(
     Index(
         "ix_outbox_dead", "person_id", sqlite_where=text("status = 'dead'"), postgresql_where=text("status = 'dead'")
     ),
+    sqlite_autoincrement=True,
+)
+
+outbox_attempts = Table(
+    "outbox_attempts",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("push_id", Id, ForeignKey("outbox.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("status", Text, nullable=False),  # what the push became
+    Column("reason", Text, nullable=False),
     sqlite_autoincrement=True,
 )
 
@@ -221,6 +235,41 @@ windows = Table(
     Column("reached", UtcDateTime, nullable=False),  # everything newer is in the mirror
     flag("done"),
     UniqueConstraint("stream", "upper"),
+    sqlite_autoincrement=True,
+)
+
+# Together the slices of a stream are all the time in which a known record was made.
+sweep_slices = Table(
+    "sweep_slices",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("stream", Text, nullable=False),
+    Column("lower", UtcDateTime, nullable=False),
+    Column("upper", UtcDateTime, nullable=False),
+    Column("pages", Integer, nullable=False, server_default="0"),  # when it was last read
+    Column("swept_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    UniqueConstraint("stream", "upper"),
+    sqlite_autoincrement=True,
+)
+
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("run_id", Id, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("checked", Integer, nullable=False),
+    Column("different", Integer, nullable=False),
+    Column("gone", Integer, nullable=False),  # in the mirror, and not on the platform
+    Column("missing", Integer, nullable=False),  # on the platform, and not in the mirror
+    Column("drift", Float, nullable=False),  # the share that is wrong; `low` and `high` are its 95 % interval
+    Column("low", Float, nullable=False),
+    Column("high", Float, nullable=False),
+    Column("complete", Boolean, nullable=False),  # everything was compared, not a sample
+    Column("repaired", Boolean, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("ix_verifications_stream", "stream", "at"),
     sqlite_autoincrement=True,
 )
 

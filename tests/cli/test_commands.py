@@ -173,6 +173,15 @@ def test_db_up_down_and_up_again(sqlite_url: str, monkeypatch: pytest.MonkeyPatc
     assert db("current") == newest
 
 
+def test_outbox_shows_one_push(run_json: Json, run: Run) -> None:
+    (dead,) = (row for row in run_json("outbox", "list") if row["status"] == "dead")
+    shown = run_json("outbox", "show", str(dead["id"]))
+    assert {name: shown[name] for name in dead} == dead and shown["reasons"] == []
+    told = run("outbox", "show", str(dead["id"])).stdout
+    assert "refused" in told and "\x1b" not in told and f"outbox retry {dead['id']}" in told
+    assert run("outbox", "show", "4711").exit_code == 1
+
+
 def test_outbox_retry_and_discard(run_json: Json, run: Run) -> None:
     (dead,) = (row["id"] for row in run_json("outbox", "list") if row["status"] == "dead")
     assert run("outbox", "retry", str(dead)).exit_code == 0

@@ -44,6 +44,22 @@ async def test_a_refused_batch_is_bisected_until_the_culprit_stands_alone(both: 
     assert both.do.contact("crm-p4")["city"] == "Bern" and both.unequal() == []
 
 
+async def test_why_an_attempt_failed_stays_on_record_when_a_later_one_gets_through(both: World) -> None:
+    await both.linked("ann")
+    both.do.edit_contact("crm-ann", city="Oslo")
+    for status in (500, 503):
+        both.sandbox.fail("onvoard", "status", method="PATCH", status=status, times=FAST.attempts)
+        with contextlib.suppress(PlatformError):
+            await both.sync()
+    await both.sync()
+    reasons = both.rows(
+        "SELECT o.status AS now, a.status, a.reason FROM outbox_attempts a JOIN outbox o ON o.id = a.push_id"
+        " WHERE a.reason LIKE '%answered 50%' ORDER BY a.id"
+    )
+    assert [("500" in row["reason"], "503" in row["reason"]) for row in reasons] == [(True, False), (False, True)]
+    assert both.unequal() == []
+
+
 async def test_a_batch_that_is_too_large_is_split(world: World) -> None:
     await world.linked(*NAMES)
     await _edit_all(world)

@@ -198,7 +198,7 @@ def is_probe(entry: Entry) -> bool:
 def members(entry: Entry) -> list[Row]:
     """The contact objects of a write to Digital Onboarding."""
     body = entry.body if isinstance(entry.body, dict) else {}
-    return list(body.get("contacts", [body]))
+    return list(body.get("contacts", [body.get("contact", body)]))
 
 
 def is_opt_out(entry: Entry) -> bool:

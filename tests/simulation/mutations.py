@@ -15,8 +15,9 @@ from service.core import reconcile
 from service.core.records import Platform, native
 from service.decide import consent_lane, merging
 from service.extract.onvoard import OnvoardReader
-from service.load import drain
-from service.load.drain import Drain
+from service.load import digital_onboarding, onvoard
+from service.load.digital_onboarding import DigitalPushes
+from service.load.onvoard import OnvoardPushes
 from service.load.settle import Settler
 from service.platforms.judging import Call
 from service.platforms.onvoard import activities
@@ -78,7 +79,8 @@ def _opt_ins_travel() -> Any:
 
     stack = ExitStack()
     stack.enter_context(mock.patch.object(merging, "change_payload", raised))
-    stack.enter_context(mock.patch.object(drain, "check_payload", _always(None)))
+    for pushes in (digital_onboarding, onvoard):
+        stack.enter_context(mock.patch.object(pushes, "check_payload", _always(None)))
     stack.enter_context(mock.patch.object(cycle, "PASSES", 2))
     return stack
 
@@ -93,13 +95,13 @@ def _sends_again_unlooked() -> Any:
         return Call.of(method, route, *args, safe=True)
 
     stack = ExitStack()
-    stack.enter_context(mock.patch.object(Drain, "_find_activity", mock.AsyncMock(return_value=None)))
+    stack.enter_context(mock.patch.object(OnvoardPushes, "_find_activity", mock.AsyncMock(return_value=None)))
     stack.enter_context(mock.patch.object(activities, "Call", mock.Mock(of=of)))
     return stack
 
 
 def _a_batch_dies_whole() -> Any:
-    send = Drain._send_batch
+    send = DigitalPushes._send_batch
 
     async def whole(self: Any, rows: Any, **how: Any) -> None:
         async def refused(halves: Any, **_: Any) -> None:
@@ -109,7 +111,7 @@ def _a_batch_dies_whole() -> Any:
         with mock.patch.object(self, "_send_batch", refused):
             await send(self, rows, **how)
 
-    return mock.patch.object(Drain, "_send_batch", whole)
+    return mock.patch.object(DigitalPushes, "_send_batch", whole)
 
 
 def _cursor_runs_ahead() -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 
 from service import errors
-from service.load import drain
+from service.load import digital_onboarding
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.wire import FLAG_FIELDS, TEXT_FIELDS
 from service.sandbox import Sandbox
@@ -251,7 +251,7 @@ async def test_trap_53_the_same_contact_is_never_twice_in_a_batch(
         await do.upsert_contacts([{"unique_id": "crm-1"}, {"unique_id": "crm-2"}, {"unique_id": "crm-1"}])
     assert sandbox.journal.entries() == []
     rows = [{"target": who, "id": number} for number, who in enumerate(("a", "b", "a", "a", "b", "c"))]
-    batches = drain._without_doubles(rows)
+    batches = digital_onboarding._without_doubles(rows)
     assert [[row["id"] for row in batch] for batch in batches] == [[0, 1], [2], [3, 4, 5]]
 
 

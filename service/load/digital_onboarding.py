@@ -1,0 +1,153 @@
+"""Pushes to Digital Onboarding: contacts and completions in batches, which are cut until a culprit stands alone
+(law 6), and journeys one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from service.core.consent import check_payload
+from service.core.records import Platform
+from service.errors import (
+    NotFound,
+    OutcomeUnknown,
+    PlatformError,
+    Rejected,
+    RuleBroken,
+    ServerFailed,
+    TooLarge,
+    Verdict,
+)
+from service.load.queue import Queue, Row
+from service.load.settle import Settler
+from service.platforms.digital_onboarding.client import DigitalOnboarding
+from service.platforms.digital_onboarding.models import Journey
+from service.progress import Progress
+from service.store import mirror, outbox, rates
+from service.store.database import Connection
+from service.store.outbox import Lane, Operation
+
+_PLATFORM = Platform.DIGITAL_ONBOARDING
+UNCLEAR = "nobody can tell whether this further journey was started: look for it on Digital Onboarding"
+
+
+class DigitalPushes:
+    def __init__(
+        self, client: DigitalOnboarding, queue: Queue, settler: Settler, progress: Progress, batch_size: int
+    ) -> None:
+        self.client, self.queue, self.settler, self.progress = client, queue, settler, progress
+        self.db, self.now, self.batch_size = queue.db, queue.now, batch_size
+
+    async def lane(self, lane: Lane) -> int:
+        """-> how many were sent. Raises what kept back some of them, when nothing more can be done."""
+        sent, after = 0, 0
+        while rows := await self.queue.take(lane, _PLATFORM, self._size, after):
+            after = rows[-1]["id"]
+            journeys = [row for row in rows if row["operation"] == Operation.START_JOURNEY]
+            for batch in _without_doubles([row for row in rows if row not in journeys]):
+                await self._send_batch(batch)
+            await self._start_all(journeys)
+            self.progress.advance("push to digital_onboarding", len(rows))
+            sent += len(rows)
+        return sent
+
+    def _size(self, conn: Connection) -> int:
+        return rates.batch_size(conn, _PLATFORM, self.batch_size)
+
+    async def _send_batch(self, rows: Sequence[Row], *, whole: bool = True) -> None:
+        """A refused batch is halved until the culprit stands alone (law 6), one that is not answered only once; those
+        that follow a `whole` one are smaller where it was too much."""
+        for row in rows:
+            check_payload(_PLATFORM, row["payload"])
+        try:
+            answer = await self.client.upsert_contacts([row["payload"] for row in rows])
+        except PlatformError as error:
+            if whole:
+                await self.db.run(lambda conn, error=error: rates.batch_failed(conn, _PLATFORM, len(rows), error))  # type: ignore[misc]
+            if len(rows) > 1 and _may_be_one_of(rows, error, whole):
+                middle = len(rows) // 2
+                await self._send_batch(rows[:middle], whole=False)
+                await self._send_batch(rows[middle:], whole=False)
+                return
+            if await self.db.run(lambda conn, error=error: self.queue.failed(conn, rows, error)):  # type: ignore[misc]
+                raise error from None
+            return
+        except RuleBroken as error:
+            await self._send_apart(rows, error)
+            return
+
+        def settle(conn: Connection) -> None:
+            self.settler.digital_batch(conn, rows, answer, self.now())
+            rates.batch_passed(conn, _PLATFORM, len(rows), self.batch_size)
+
+        await self.db.run(settle)
+
+    async def _send_apart(self, rows: Sequence[Row], error: RuleBroken) -> None:
+        """The client refuses one of them before anything is sent: find out which."""
+        if len(rows) == 1:
+            await self.db.run(lambda conn: self.queue.failed(conn, rows, error))
+            return
+        for row in rows:
+            await self._send_batch([row], whole=False)
+
+    async def _start_all(self, rows: Sequence[Row]) -> None:
+        """Journeys, side by side. A template that is gone is a dead letter."""
+        outcomes = await asyncio.gather(*(self._start(row) for row in rows), return_exceptions=True)
+
+        def settle(conn: Connection) -> list[BaseException]:
+            failed: list[BaseException] = []
+            for row, outcome in zip(rows, outcomes, strict=True):
+                if isinstance(outcome, NotFound):
+                    outbox.mark(conn, [row["id"]], "dead", self.now(), str(outcome))
+                elif isinstance(outcome, BaseException):
+                    failed += self.queue.failed(conn, [row], outcome)
+                else:
+                    self.settler.journey(conn, row, outcome, self.now())
+            return failed
+
+        for error in await self.db.run(settle):
+            raise error
+
+    async def _start(self, row: Row) -> Journey:
+        payload = row["payload"]
+        contact = {"unique_id": row["target"]}
+        return await self.client.create_journey(payload["template_id"], contact=contact, name=payload.get("name"))
+
+    async def look_for(self, row: Row) -> None:
+        """A journey of unknown outcome. Nothing lists journeys; but an upsert that names a template creates one or
+        updates the one that is there ("journey.template_id"), so afterwards there is one, however often it is sent.
+
+        Where the mirror knows an earlier journey of the same template, that proves nothing: a person has to look.
+        """
+        template_id = row["payload"]["template_id"]
+        if await self.db.run(lambda conn: mirror.knows_journey(conn, row["target"], template_id)):
+            await self.db.run(lambda conn: outbox.mark(conn, [row["id"]], "dead", self.now(), UNCLEAR))
+            return
+        contact = {"unique_id": row["target"], "journey": {"template_id": template_id}}
+        try:
+            answer = await self.client.upsert_contacts([contact])
+        except Rejected as error:
+            await self.db.run(lambda conn, error=error: self.queue.failed(conn, [row], error))  # type: ignore[misc]
+            return
+        await self.db.run(lambda conn: self.settler.digital_batch(conn, [row], answer, self.now()))
+
+
+def _without_doubles(rows: Sequence[Row]) -> list[list[Row]]:
+    """Batches in which no unique_id stands twice (traps 53), in order."""
+    batches: list[list[Row]] = [[]]
+    seen: set[str] = set()
+    for row in rows:
+        if row["target"] in seen:
+            batches.append([])
+            seen = set()
+        batches[-1].append(row)
+        seen.add(row["target"])
+    return batches
+
+
+def _may_be_one_of(rows: Sequence[Row], error: PlatformError, whole: bool) -> bool:
+    """Whether it may be about some of them, or about how many they are."""
+    if isinstance(error, ServerFailed):
+        return any(row["attempts"] > 0 for row in rows)  # a second time
+    unanswered = isinstance(error, OutcomeUnknown) and error.verdict is Verdict.RETRY
+    return isinstance(error, Rejected | TooLarge) or (unanswered and whole)

@@ -1,0 +1,156 @@
+"""Pushes to OnVoard: contacts and activities, each by itself, looked at before what could do harm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from service.core.consent import check_payload
+from service.core.mapping import normal_email
+from service.core.records import Platform
+from service.errors import Denied, NotFound, PlatformError, RateLimited, Rejected, Unreachable
+from service.load.queue import Queue, Row
+from service.load.settle import Settler
+from service.platforms.onvoard.client import OnVoard
+from service.progress import Progress
+from service.store import outbox
+from service.store.database import Connection
+from service.store.outbox import Lane, Operation
+
+CHUNK = 64
+"""Pushes whose intents are recorded, and whose answers are settled, together."""
+
+
+class OnvoardPushes:
+    def __init__(self, client: OnVoard, queue: Queue, settler: Settler, progress: Progress) -> None:
+        self.client, self.queue, self.settler, self.progress = client, queue, settler, progress
+        self.db, self.now = queue.db, queue.now
+
+    async def lane(self, lane: Lane) -> int:
+        """-> how many were sent. Raises what kept back some of them, when nothing more can be done."""
+        sent, after = 0, 0
+        failure: BaseException | None = None
+        while rows := await self.queue.take(lane, Platform.ONVOARD, lambda _: CHUNK, after):
+            after = rows[-1]["id"]
+            outcomes = await asyncio.gather(*(self._push(row) for row in rows), return_exceptions=True)
+            failed = await self.db.run(
+                lambda conn, rows=rows, outcomes=outcomes: self._settle(conn, rows, outcomes)  # type: ignore[misc]
+            )
+            self.progress.advance("push to onvoard", len(rows))
+            sent += len(rows)
+            failure = failure or (failed[0] if failed else None)
+            if len(failed) == len(rows) or any(_stops_everybody(error) for error in failed):
+                break
+        if failure is not None:
+            raise failure
+        return sent
+
+    async def _push(self, row: Row) -> Any:
+        """One push to OnVoard -> what was answered: a contact, an activity, or `_Found`."""
+        payload = row["payload"]
+        if row["operation"] == Operation.CREATE_ACTIVITY:
+            return await self._announce(row)
+        check_payload(Platform.ONVOARD, payload)
+        if row["operation"] == Operation.PATCH_CONTACT:
+            return await self._patch(row)
+        # Create-or-update would overwrite one that came into being since we last read: look first.
+        found = await self.client.contacts.list(email=payload["email"].strip(), page_size=100)
+        same = [c for c in found.items if normal_email(c.email) == row["target"]]
+        if same:
+            return _Found(same[0], "it exists on OnVoard already: linked, not created")
+        return await self.client.contacts.create_or_update(**payload)
+
+    async def _announce(self, row: Row) -> Any:
+        """What is refused may be so because the contact was deleted or suppressed since we last read it."""
+        at = datetime.fromtimestamp(row["payload"]["timestamp"], UTC)
+        try:
+            return await self.client.contact_activities.create(**{**row["payload"], "timestamp": at})
+        except Rejected:
+            contact = await self.client.contacts.retrieve(row["target"])
+            if not contact.suppressed:
+                raise
+            return _Found(contact, "the contact is suppressed")
+
+    async def _patch(self, row: Row) -> Any:
+        """What is refused may be so because the contact was suppressed since we last read it: then that is the news.
+
+        A fallen flag that is only said again must not take back what the person has said since: look first.
+        """
+        read, patch = self.client.contacts.retrieve, self.client.contacts.patch
+        if row["lane"] == Lane.CHANGE and "email_unsubscribed" in row["payload"]:
+            contact = await read(row["target"])
+            if contact.email_unsubscribed is False:
+                return _Found(contact, "opted in again meanwhile: looked at anew")
+        try:
+            return await patch(row["target"], **row["payload"])
+        except Rejected:
+            contact = await read(row["target"])
+            if not contact.suppressed:
+                raise
+            return contact
+
+    def _settle(self, conn: Connection, rows: Sequence[Row], outcomes: Sequence[Any]) -> list[BaseException]:
+        """-> the errors of those that have to be tried again"""
+        failed: list[BaseException] = []
+        for row, outcome in zip(rows, outcomes, strict=True):
+            now = self.now()
+            if isinstance(outcome, _Found):
+                self.settler.found_on_onvoard(conn, row, outcome.contact, outcome.why, now)
+            elif not isinstance(outcome, BaseException):
+                settle = (
+                    self.settler.activity
+                    if row["operation"] == Operation.CREATE_ACTIVITY
+                    else self.settler.onvoard_contact
+                )
+                settle(conn, row, outcome, now)
+            elif isinstance(outcome, NotFound) and row["operation"] != Operation.CREATE_CONTACT:
+                self.settler.gone_from_onvoard(conn, row, now)
+            else:
+                failed += self.queue.failed(conn, [row], outcome)
+        return failed
+
+    async def look_for(self, row: Row) -> None:
+        """An activity of unknown outcome: done if OnVoard has one with its `sync_id`, else to be sent again (law 5)."""
+        try:
+            found = await self._find_activity(row["payload"])
+        except NotFound:
+            await self.db.run(lambda conn: self.settler.gone_from_onvoard(conn, row, self.now()))
+            return
+
+        def settle(conn: Connection) -> None:
+            if found is None:
+                outbox.mark(conn, [row["id"]], "pending", self.now(), row["last_error"])
+            else:
+                self.settler.activity(conn, row, found, self.now())
+
+        await self.db.run(settle)
+
+    async def _find_activity(self, payload: dict[str, Any]) -> Any:
+        at = datetime.fromtimestamp(payload["timestamp"], UTC)
+        around = {"before": at + timedelta(seconds=2), "after": at - timedelta(seconds=2)}
+        number = 1
+        while True:
+            page = await self.client.contact_activities.list(
+                contact_id=payload["contact_id"], activity_types=[payload["type"]], page=number, page_size=100,
+                before=around["before"], after=around["after"],
+            )  # fmt: skip
+            for activity in page.items:
+                if (activity.record_data or {}).get("sync_id") == payload["record_data"]["sync_id"]:
+                    return activity
+            if page.returned < min(100, page.page_size):
+                return None
+            number += 1
+
+
+class _Found:
+    """Instead of the push: a contact as it is now, and why that comes first."""
+
+    def __init__(self, contact: Any, why: str) -> None:
+        self.contact, self.why = contact, why
+
+
+def _stops_everybody(error: BaseException) -> bool:
+    """Not about the record: nobody else would get through."""
+    return not isinstance(error, PlatformError) or isinstance(error, Denied | NotFound | RateLimited | Unreachable)

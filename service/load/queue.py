@@ -1,0 +1,63 @@
+"""The pushes that wait: taken with their intent on record, and put back, or given up, when they did not get through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from datetime import datetime
+from typing import Any
+
+from service.core.records import Platform
+from service.errors import PlatformError, Rejected, RuleBroken, ServerFailed, TooLarge, Verdict
+from service.store import mirror, outbox
+from service.store.database import Connection, Database
+from service.store.outbox import Lane
+
+Row = dict[str, Any]
+MAX_ATTEMPTS = 5
+"""After so many failed cycles a push that alone makes the platform fail becomes a dead letter (law 6)."""
+
+
+class Queue:
+    """The outbox as one run sees it. `only` these rows, where it is not None."""
+
+    def __init__(self, db: Database, now: Callable[[], datetime]) -> None:
+        self.db, self.now = db, now
+        self.only: Set[int] | None = None
+
+    async def take(
+        self, lane: Lane, platform: Platform, limit: Callable[[Connection], int], after: int
+    ) -> list[Row]:
+        """The next rows behind the row `after`, from here on taken for sent (law 5)."""
+
+        def take(conn: Connection) -> list[Row]:
+            reached, most = after, limit(conn)
+            rows: list[Row] = []
+            while not rows and (found := outbox.waiting(conn, lane, platform, most, after=reached)):
+                reached = found[-1]["id"]
+                rows = [row for row in found if self.only is None or row["id"] in self.only]
+            if lane is Lane.CHANGE and platform is Platform.ONVOARD:
+                # What a patch leaves out may fall back to its default (traps 4), also what the lane before has said.
+                out = mirror.unsubscribed(conn, [row["target"] for row in rows])
+                for row in rows:
+                    row["payload"] = row["payload"] | ({"email_unsubscribed": True} if row["target"] in out else {})
+            outbox.mark_sending(conn, [row["id"] for row in rows], self.now())
+            return rows
+
+        return await self.db.run(take)
+
+    def failed(self, conn: Connection, rows: Sequence[Row], error: BaseException) -> list[BaseException]:
+        """Pushes that did not get through. -> the error, where they are to be tried again"""
+        ids, now = [row["id"] for row in rows], self.now()
+        verdict = error.verdict if isinstance(error, PlatformError) else None
+        # Nobody else is in this request, and it has failed time and again: it is not the platform.
+        poison = isinstance(error, ServerFailed) and len(rows) == 1 and rows[0]["attempts"] >= MAX_ATTEMPTS
+        # A 404 is not about a record that was to be made: the address is wrong, and a person has to look.
+        if isinstance(error, RuleBroken | Rejected | TooLarge) or poison:
+            outbox.mark(conn, ids, "dead", now, str(error))
+            return []
+        outbox.mark(conn, ids, "unknown" if verdict is Verdict.LOOK else "pending", now, _reason(error))
+        return [error]
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, PlatformError) else type(error).__name__
