@@ -43,13 +43,20 @@ class DigitalPushes:
         sent, after = 0, 0
         while rows := await self.queue.take(lane, _PLATFORM, self._size, after):
             after = rows[-1]["id"]
-            journeys = [row for row in rows if row["operation"] == Operation.START_JOURNEY]
-            for batch in _without_doubles([row for row in rows if row not in journeys]):
-                await self._send_batch(batch)
-            await self._start_all(journeys)
-            self.progress.advance("push to digital_onboarding", len(rows))
-            sent += len(rows)
+            number, failure = await self.queue.in_order(rows, self._send)
+            self.progress.advance("push to digital_onboarding", number)
+            sent += number
+            if failure is not None:
+                raise failure
         return sent
+
+    async def _send(self, rows: Sequence[Row]) -> dict[str, BaseException]:
+        journeys = [row for row in rows if row["operation"] == Operation.START_JOURNEY]
+        contacts = [row for row in rows if row["operation"] != Operation.START_JOURNEY]
+        failed = await self._start_all(journeys) if journeys else {}
+        if contacts:
+            await self._send_batch(contacts)
+        return failed
 
     def _size(self, conn: Connection) -> int:
         return rates.batch_size(conn, _PLATFORM, self.batch_size)
@@ -90,23 +97,22 @@ class DigitalPushes:
         for row in rows:
             await self._send_batch([row], whole=False)
 
-    async def _start_all(self, rows: Sequence[Row]) -> None:
+    async def _start_all(self, rows: Sequence[Row]) -> dict[str, BaseException]:
         """Journeys, side by side. A template that is gone is a dead letter."""
         outcomes = await asyncio.gather(*(self._start(row) for row in rows), return_exceptions=True)
 
-        def settle(conn: Connection) -> list[BaseException]:
-            failed: list[BaseException] = []
+        def settle(conn: Connection) -> dict[str, BaseException]:
+            failed: dict[str, BaseException] = {}
             for row, outcome in zip(rows, outcomes, strict=True):
                 if isinstance(outcome, NotFound):
                     outbox.mark(conn, [row["id"]], "dead", self.now(), str(outcome))
                 elif isinstance(outcome, BaseException):
-                    failed += self.queue.failed(conn, [row], outcome)
+                    failed |= self.queue.failed(conn, [row], outcome)
                 else:
                     self.settler.journey(conn, row, outcome, self.now())
             return failed
 
-        for error in await self.db.run(settle):
-            raise error
+        return await self.db.run(settle)
 
     async def _start(self, row: Row) -> Journey:
         payload = row["payload"]
@@ -130,19 +136,6 @@ class DigitalPushes:
             await self.db.run(lambda conn, error=error: self.queue.failed(conn, [row], error))  # type: ignore[misc]
             return
         await self.db.run(lambda conn: self.settler.digital_batch(conn, [row], answer, self.now()))
-
-
-def _without_doubles(rows: Sequence[Row]) -> list[list[Row]]:
-    """Batches in which no unique_id stands twice (traps 53), in order."""
-    batches: list[list[Row]] = [[]]
-    seen: set[str] = set()
-    for row in rows:
-        if row["target"] in seen:
-            batches.append([])
-            seen = set()
-        batches[-1].append(row)
-        seen.add(row["target"])
-    return batches
 
 
 def _may_be_one_of(rows: Sequence[Row], error: PlatformError, whole: bool) -> bool:

@@ -34,18 +34,22 @@ class OnvoardPushes:
         failure: BaseException | None = None
         while rows := await self.queue.take(lane, Platform.ONVOARD, lambda _: CHUNK, after):
             after = rows[-1]["id"]
-            outcomes = await asyncio.gather(*(self._push(row) for row in rows), return_exceptions=True)
-            failed = await self.db.run(
-                lambda conn, rows=rows, outcomes=outcomes: self._settle(conn, rows, outcomes)  # type: ignore[misc]
-            )
-            self.progress.advance("push to onvoard", len(rows))
-            sent += len(rows)
-            failure = failure or (failed[0] if failed else None)
-            if len(failed) == len(rows) or any(_stops_everybody(error) for error in failed):
-                break
+            number, failed = await self.queue.in_order(rows, self._send)
+            self.progress.advance("push to onvoard", number)
+            sent += number
+            failure = failure or failed
         if failure is not None:
             raise failure
         return sent
+
+    async def _send(self, rows: Sequence[Row]) -> dict[str, BaseException]:
+        """Raises where it is not about these records, or all of them fail: nobody else would get through."""
+        outcomes = await asyncio.gather(*(self._push(row) for row in rows), return_exceptions=True)
+        failed = await self.db.run(lambda conn: self._settle(conn, rows, outcomes))
+        for error in failed.values():
+            if len(failed) == len(rows) > 1 or _stops_everybody(error):
+                raise error
+        return failed
 
     async def _push(self, row: Row) -> Any:
         """One push to OnVoard -> what was answered: a contact, an activity, or `_Found`."""
@@ -87,13 +91,21 @@ class OnvoardPushes:
             return await patch(row["target"], **row["payload"])
         except Rejected:
             contact = await read(row["target"])
-            if not contact.suppressed:
-                raise
-            return contact
+            if contact.suppressed:
+                return contact
+            if holder := await self._other_with(row["payload"].get("email"), row["target"]):
+                return _Found(holder, "its new e-mail belongs to another contact: looked at anew")
+            raise
 
-    def _settle(self, conn: Connection, rows: Sequence[Row], outcomes: Sequence[Any]) -> list[BaseException]:
-        """-> the errors of those that have to be tried again"""
-        failed: list[BaseException] = []
+    async def _other_with(self, email: str | None, contact_id: str) -> Any:
+        """Whoever on OnVoard has been given this address since we last read them; None where nobody has."""
+        found = (await self.client.contacts.list(email=email.strip(), page_size=100)).items if email else ()
+        same = [c for c in found if normal_email(c.email) == normal_email(email) and c.id != contact_id]
+        return next((c for c in same if not c.suppressed), None)
+
+    def _settle(self, conn: Connection, rows: Sequence[Row], outcomes: Sequence[Any]) -> dict[str, BaseException]:
+        """-> the errors of those that have to be tried again, by target"""
+        failed: dict[str, BaseException] = {}
         for row, outcome in zip(rows, outcomes, strict=True):
             now = self.now()
             if isinstance(outcome, _Found):
@@ -108,7 +120,7 @@ class OnvoardPushes:
             elif isinstance(outcome, NotFound) and row["operation"] != Operation.CREATE_CONTACT:
                 self.settler.gone_from_onvoard(conn, row, now)
             else:
-                failed += self.queue.failed(conn, [row], outcome)
+                failed |= self.queue.failed(conn, [row], outcome)
         return failed
 
     async def look_for(self, row: Row) -> None:

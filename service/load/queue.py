@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Collection, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ from service.store.database import Connection, Database
 from service.store.outbox import Lane
 
 Row = dict[str, Any]
+Send = Callable[[Sequence[Row]], Awaitable[dict[str, BaseException]]]
+"""Sends rows of different targets side by side and settles them -> what is to be tried again, by target."""
 MAX_ATTEMPTS = 5
 """After so many failed cycles a push that alone makes the platform fail becomes a dead letter (law 6)."""
 
@@ -40,13 +42,34 @@ class Queue:
                 out = mirror.unsubscribed(conn, [row["target"] for row in rows])
                 for row in rows:
                     row["payload"] = row["payload"] | ({"email_unsubscribed": True} if row["target"] in out else {})
+            for row in rows:
+                if lane is Lane.CREATION and platform is Platform.DIGITAL_ONBOARDING and row["attempts"] > 0:
+                    # It may be there already, and its user may have given it another e-mail: a change fills that in.
+                    row["payload"] = {"unique_id": row["target"]}
             outbox.mark_sending(conn, [row["id"] for row in rows], self.now())
             return rows
 
         return await self.db.run(take)
 
-    def failed(self, conn: Connection, rows: Sequence[Row], error: BaseException) -> list[BaseException]:
-        """Pushes that did not get through. -> the error, where they are to be tried again"""
+    async def in_order(self, rows: Sequence[Row], send: Send) -> tuple[int, BaseException | None]:
+        """Taken rows, those of one target one after the other: what comes behind a failure waits with it.
+
+        -> (how many were sent, the first failure that is to be tried again). Nothing follows one that `send` raises.
+        """
+        left, sent, failures = list(rows), 0, dict[str, BaseException]()
+        try:
+            while wave := _first_of_each(left, without=failures):
+                ids = {row["id"] for row in wave}
+                left = [row for row in left if row["id"] not in ids]
+                sent += len(wave)
+                failures |= await send(wave)
+        finally:
+            if left:
+                await self.db.run(lambda conn: outbox.put_back(conn, [row["id"] for row in left], self.now()))
+        return sent, next(iter(failures.values()), None)
+
+    def failed(self, conn: Connection, rows: Sequence[Row], error: BaseException) -> dict[str, BaseException]:
+        """Pushes that did not get through. -> the error, by target, where they are to be tried again"""
         ids, now = [row["id"] for row in rows], self.now()
         verdict = error.verdict if isinstance(error, PlatformError) else None
         # Nobody else is in this request, and it has failed time and again: it is not the platform.
@@ -54,9 +77,18 @@ class Queue:
         # A 404 is not about a record that was to be made: the address is wrong, and a person has to look.
         if isinstance(error, RuleBroken | Rejected | TooLarge) or poison:
             outbox.mark(conn, ids, "dead", now, str(error))
-            return []
+            return {}
         outbox.mark(conn, ids, "unknown" if verdict is Verdict.LOOK else "pending", now, _reason(error))
-        return [error]
+        return dict.fromkeys((row["target"] for row in rows), error)
+
+
+def _first_of_each(rows: Sequence[Row], *, without: Collection[str]) -> list[Row]:
+    """The first row of each target, so that none stands twice in a batch (traps 53)."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        if row["target"] not in without:
+            first.setdefault(row["target"], row)
+    return list(first.values())
 
 
 def _reason(error: BaseException) -> str:

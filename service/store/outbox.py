@@ -111,6 +111,15 @@ def creation_open(conn: Connection, person_id: int) -> bool:
     return conn.execute(select(_O.c.id).where(*where)).first() is not None
 
 
+def creations_sent(conn: Connection) -> tuple[set[int], set[str]]:
+    """Creations on Digital Onboarding that may have taken effect, and are to be sent again. -> (for whom, under which
+    unique_ids)"""
+    where = (_O.c.lane == int(Lane.CREATION), _O.c.platform == Platform.DIGITAL_ONBOARDING.value)
+    query = select(_O.c.person_id, _O.c.target).where(*where, _O.c.status.in_(["pending", "unknown"]), _O.c.attempts > 0)
+    rows = conn.execute(query).all()
+    return {row.person_id for row in rows}, {row.target for row in rows}
+
+
 def opt_out_open(conn: Connection, platform: Platform, target: str) -> bool:
     """An opt-out of this contact is on its way already, or was refused."""
     where = (_O.c.platform == platform.value, _O.c.target == target, _O.c.lane == int(Lane.OPT_OUT))
@@ -134,9 +143,19 @@ def mark_sending(conn: Connection, ids: Sequence[int], now: datetime) -> None:
     conn.execute(update(_O).where(_O.c.id.in_(ids)).values(values))
 
 
+def put_back(conn: Connection, ids: Sequence[int], now: datetime) -> None:
+    """These were not sent after all."""
+    values = {"status": "pending", "attempts": _O.c.attempts - 1, "updated_at": now}
+    conn.execute(update(_O).where(_O.c.id.in_(ids)).values(values))
+
+
 def mark(conn: Connection, ids: Iterable[int], status: str, now: datetime, error: str | None = None) -> None:
-    """With the reason, which stays on record whatever comes of it later."""
+    """With the reason, which stays on record whatever comes of it later. What was cancelled while it was on its way
+    (its person was erased, say) does not come back."""
     rows = list(ids)
+    if status != "done":
+        alive = select(_O.c.id).where(_O.c.id.in_(rows), _O.c.status != "cancelled")
+        rows = list(conn.execute(alive).scalars())
     values = {"status": status, "last_error": error, "updated_at": now}
     conn.execute(update(_O).where(_O.c.id.in_(rows)).values(values))
     if error is not None and rows:

@@ -5,36 +5,23 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
-from service.core.records import Platform
 from service.errors import PlatformError
-from service.store import outbox
-from service.store.outbox import Lane, Operation
+from service.store.outbox import Operation
 from tests.cycle.world import World
 
 DONE_AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 JOURNEYS = {"method": "POST", "path": "/v1/templates/*/journeys"}
 
 
-def _stage(world: World, who: str, operation: Operation, payload: dict[str, Any], sync_id: str) -> bool:
-    person_id = world.value("SELECT person_id FROM people WHERE unique_id = :who", who=who)
-    with world.db.begin() as conn:
-        return outbox.stage(
-            conn, person_id=person_id, platform=Platform.DIGITAL_ONBOARDING, operation=operation, lane=Lane.ACTION,
-            target=who, payload={"unique_id": who, **payload}, details=[], run_id=1, now=world.clock.now(),
-            sync_id=sync_id,
-        )  # fmt: skip
-
-
 def _start(world: World, who: str, template_id: str, sync_id: str = "") -> bool:
-    return _stage(world, who, Operation.START_JOURNEY, {"template_id": template_id}, sync_id or f"start {template_id}")
+    return world.stage(who, Operation.START_JOURNEY, {"template_id": template_id}, sync_id or f"start {template_id}")
 
 
 def _complete(world: World, who: str, key: str) -> bool:
-    return _stage(world, who, Operation.COMPLETE_OBJECTIVE, {key: DONE_AT.isoformat()}, f"{key} {len(who)} {who[-3:]}")
+    return world.stage(who, Operation.COMPLETE_OBJECTIVE, {key: DONE_AT.isoformat()}, f"{key} {len(who)} {who[-3:]}")
 
 
 def _statuses(world: World) -> list[str]:
@@ -125,6 +112,24 @@ async def test_completions_bear_their_own_time_however_often_they_are_sent(both:
     kept = both.rows("SELECT unique_id, objective_key, origin FROM digital_onboarding_objective_completions")
     assert len(kept) == 3 and {row["origin"] for row in kept} == {"push"}
     await both.quiet()
+
+
+async def test_what_follows_a_failure_about_the_same_person_waits_with_it(world: World) -> None:
+    await world.linked("ann", "bob")
+    first, second = world.do.add_template("First"), world.do.add_template("Second")
+    for who in ("crm-ann", "crm-bob"):
+        for template in (first, second):
+            _start(world, who, template, f"{template} {who == 'crm-bob'}")
+    broken = {"method": "POST", "path": f"/v1/templates/{first}/journeys", "body_contains": "crm-ann"}
+    world.sandbox.fail("digital_onboarding", "rate_limit", **broken, times=None)
+    with pytest.raises(PlatformError):
+        await world.sync()
+    assert world.do.journeys_of("crm-ann") == [] and len(world.do.journeys_of("crm-bob")) == 2
+    left = world.rows("SELECT attempts FROM outbox WHERE status = 'pending' ORDER BY id")
+    assert left == [{"attempts": 1}, {"attempts": 0}], "what was not sent does not count as tried"
+    world.sandbox.clear_faults()
+    await world.sync()
+    assert [each["template_id"] for each in world.do.journeys_of("crm-ann")] == [first, second]
 
 
 async def test_who_is_suppressed_meanwhile_starts_nothing(world: World) -> None:

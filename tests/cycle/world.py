@@ -26,8 +26,10 @@ from service.progress import Progress, Silent
 from service.sandbox import Sandbox
 from service.sandbox.export import export_csv
 from service.sandbox.journal import Entry
+from service.store import outbox
 from service.store import tables as t
 from service.store.database import Database
+from service.store.outbox import Lane, Operation
 
 Row = dict[str, Any]
 FAST = Limits(
@@ -114,6 +116,16 @@ class World:
         await self.import_export()
         await self.sync()
         self.clock.advance(60)
+
+    def stage(self, who: str, operation: Operation, payload: Row, sync_id: str) -> bool:
+        """A push to Digital Onboarding that no rule has asked for yet."""
+        person_id = self.value("SELECT person_id FROM people WHERE unique_id = :who", who=who)
+        with self.db.begin() as conn:
+            return outbox.stage(
+                conn, person_id=person_id, platform=Platform.DIGITAL_ONBOARDING, operation=operation, lane=Lane.ACTION,
+                target=who, payload={"unique_id": who, **payload}, details=[], run_id=1, now=self.clock.now(),
+                sync_id=sync_id,
+            )  # fmt: skip
 
     # What the mirror says.
 

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import pytest
 
 from service import errors
-from service.load import digital_onboarding
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.wire import FLAG_FIELDS, TEXT_FIELDS
 from service.sandbox import Sandbox
+from service.store.outbox import Operation
 from tests.cycle.world import FAST, World, is_probe, members
 
 SIDE: Literal["digital_onboarding"] = "digital_onboarding"
@@ -250,9 +250,18 @@ async def test_trap_53_the_same_contact_is_never_twice_in_a_batch(
     with pytest.raises(errors.RuleBroken):
         await do.upsert_contacts([{"unique_id": "crm-1"}, {"unique_id": "crm-2"}, {"unique_id": "crm-1"}])
     assert sandbox.journal.entries() == []
-    rows = [{"target": who, "id": number} for number, who in enumerate(("a", "b", "a", "a", "b", "c"))]
-    batches = digital_onboarding._without_doubles(rows)
-    assert [[row["id"] for row in batch] for batch in batches] == [[0, 1], [2], [3, 4, 5]]
+
+
+async def test_trap_53_what_is_said_twice_about_a_contact_goes_into_two_batches_in_order(world: World) -> None:
+    await world.linked("ann", "bob")
+    for name, key in (("ann", "estatements"), ("bob", "estatements"), ("ann", "online-banking")):
+        said = {key: "2026-01-05T09:30:00Z"}
+        world.stage(f"crm-{name}", Operation.COMPLETE_OBJECTIVE, said, f"{name} {key}")
+    mark = world.mark()
+    await world.sync(full=False)
+    writes = world.writes(mark, SIDE)
+    sent = [[(each["unique_id"], "estatements" in each) for each in members(entry)] for entry in writes]
+    assert sent == [[("crm-ann", True), ("crm-bob", True)], [("crm-ann", False)]]
 
 
 async def test_trap_53_what_an_answer_does_not_mention_is_not_taken_for_done(world: World) -> None:
