@@ -7,6 +7,7 @@
     │   ├── NotMigrated               exit 2: names the command to run
     │   ├── NewerDatabase             exit 2: made by a newer contact-bridge
     │   ├── DatabaseUnavailable         cannot be reached, locked, full
+    │   │   └── RolledBack                given up for another transaction's sake: it may be tried again
     │   └── ForeignAccount              the mirror belongs to another account (law 11)
     ├── Busy                            another process holds the lease
     ├── NobodyFound                     no such person
@@ -78,6 +79,10 @@ class NewerDatabase(DatabaseError):
 
 
 class DatabaseUnavailable(DatabaseError):
+    pass
+
+
+class RolledBack(DatabaseUnavailable):
     pass
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from service.errors import ForeignAccount
 from service.store import tables as t
@@ -15,6 +15,9 @@ from service.store.mirror import insert
 from service.store.types import iso
 
 ANOTHER_MIRROR = "point BRIDGE_DATABASE_URL at a mirror of this account, or start a new one"
+
+
+_FACT = select(t.facts.c.value).where(t.facts.c.key == bindparam("fact"))
 
 
 def get(conn: Connection, stream: str) -> str | None:
@@ -34,7 +37,7 @@ def put(conn: Connection, stream: str, value: str | datetime, now: datetime) -> 
 
 
 def fact(conn: Connection, key: str) -> str | None:
-    return conn.execute(select(t.facts.c.value).where(t.facts.c.key == key)).scalar()
+    return conn.execute(_FACT, {"fact": key}).scalar()
 
 
 def set_fact(conn: Connection, key: str, value: str) -> None:
@@ -77,17 +80,21 @@ def finish_run(conn: Connection, run_id: int, outcome: str, counts: Mapping[str,
     conn.execute(update(t.runs).where(t.runs.c.id == run_id).values(values))
 
 
-def take_lease(conn: Connection, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
-    """Take or renew; False while somebody else's has not run out."""
-    row = {"name": name, "owner": owner, "expires_at": now + ttl}
-    statement = insert(conn, t.leases)
-    free = or_(t.leases.c.owner == owner, t.leases.c.expires_at <= now)
-    conn.execute(statement.on_conflict_do_update(index_elements=["name"], set_=row, where=free), row)
-    return lease_owner(conn, name) == owner
+def take_lease(conn: Connection, name: str, owner: str, until: datetime) -> None:
+    """Whoever had it before has it no longer: their last transaction ends first (`has_lease`)."""
+    conn.execute(delete(t.leases).where(t.leases.c.name == name))
+    conn.execute(t.leases.insert(), {"name": name, "owner": owner, "expires_at": until})
 
 
-def lease_owner(conn: Connection, name: str) -> str | None:
-    return conn.execute(select(t.leases.c.owner).where(t.leases.c.name == name)).scalar()
+def has_lease(conn: Connection, name: str, owner: str) -> bool:
+    """And keeps it until the end of this transaction."""
+    mine = select(t.leases.c.name).where(t.leases.c.name == name, t.leases.c.owner == owner)
+    return conn.execute(mine.with_for_update(read=True, key_share=True)).first() is not None
+
+
+def renew_lease(conn: Connection, name: str, owner: str, until: datetime) -> None:
+    mine = (t.leases.c.name == name, t.leases.c.owner == owner)
+    conn.execute(update(t.leases).where(*mine).values(expires_at=until))
 
 
 def drop_lease(conn: Connection, name: str, owner: str) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,12 +22,14 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.errors import DatabaseError, DatabaseUnavailable, UsageError
+from service.errors import DatabaseError, DatabaseUnavailable, RolledBack, UsageError
 from service.store.tables import metadata
 
 T = TypeVar("T")
 
 BUSY_SECONDS = 30
+ATTEMPTS = 5
+"""How often a transaction is begun that ends in deadlocks; all writers order their rows where they can."""
 _MIGRATION_LOCK = 7_265_646_374_726_547  # any number, and always this one
 _MEMORY = (None, "", ":memory:")
 _SQLITE_SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=NORMAL")
@@ -37,10 +39,26 @@ _POSTGRES_SETTINGS = {
     "statement_timeout": "10min",
     "idle_in_transaction_session_timeout": "10min",  # no transaction stays open across the network
 }
+# Seconds until this end notices that the other one is gone: 25. Of a lease the server notices it later (`lease`).
+_POSTGRES_CONNECT = {
+    "application_name": "contact-bridge",
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 # SQLite's SQLITE_ERROR (1), CONSTRAINT (19), MISMATCH (20), MISUSE (21) and RANGE (25) are about a statement.
 _SQLITE_OUR_FAULT = frozenset({1, 19, 20, 21, 25})
+_ROOM = "make room on the database's disk, and run it again"
+_SQLITE_HINTS = {5: "run it again", 10: _ROOM, 13: _ROOM}  # SQLITE_BUSY, IOERR, FULL
+_POSTGRES_FULL = "53100"
+_POSTGRES_GIVEN_UP = frozenset({"40001", "40P01"})  # serialization failures, deadlocks
 _SCHEMA = ("42P", "42703", "42883")  # undefined tables, columns and functions: names, no values
 _POSTGRES_NOT_OURS = frozenset({"42501", "25006"})  # no permission; a standby that only reads
+
+FENCE: ContextVar[Callable[[Connection], None] | None] = ContextVar("fence", default=None)
+"""Asked at the beginning of each transaction of `run`: raises where its caller may not write any longer (`lease`)."""
 
 
 class Database:
@@ -75,6 +93,12 @@ class Database:
         name = self._url.database
         return Path(name) if self.dialect == "sqlite" and name not in _MEMORY and name else None
 
+    @property
+    def connect_arguments(self) -> dict[str, Any]:
+        """For a connection of one's own to Postgres, by psycopg."""
+        _, arguments = self.engine.dialect.create_connect_args(self._url)
+        return {**arguments, **_POSTGRES_CONNECT}
+
     @contextmanager
     def begin(self, *, write: bool = True) -> Iterator[Connection]:
         """One transaction, committed at the end, rolled back by any exception.
@@ -96,7 +120,16 @@ class Database:
         return await loop.run_in_executor(self._writer, copy_context().run, self._transaction, work)
 
     def _transaction(self, work: Callable[[Connection], T]) -> T:
+        """Again where Postgres has given it up for the sake of another one, which is over by then."""
+        for _ in range(ATTEMPTS - 1):
+            with suppress(RolledBack):
+                return self._attempt(work)
+        return self._attempt(work)
+
+    def _attempt(self, work: Callable[[Connection], T]) -> T:
         with self.begin() as connection:
+            if (fence := FENCE.get()) is not None:
+                fence(connection)
             return work(connection)
 
     @contextmanager
@@ -219,7 +252,7 @@ def _postgres_engine(url: URL) -> Engine:
         url,
         hide_parameters=True,
         pool_pre_ping=True,
-        connect_args={"application_name": "contact-bridge", "connect_timeout": 10},
+        connect_args=_POSTGRES_CONNECT,
     )
 
     @event.listens_for(engine, "connect")
@@ -240,22 +273,30 @@ def _translate(name: str, failure: Exception) -> DatabaseError:
         if code is None or code & 0xFF in _SQLITE_OUR_FAULT:
             kind = getattr(original, "sqlite_errorname", type(original).__name__)
             return DatabaseError(f"{name}: the database refused a statement: {kind}{_unquoted(str(original))}")
-        return DatabaseUnavailable(f"{name}: {original}")
+        return DatabaseUnavailable(f"{name}: {original}", hint=_SQLITE_HINTS.get(code & 0xFF, ""))
     if isinstance(failure, PoolTimeout):
         return DatabaseUnavailable(f"{name}: no connection became free")
     return DatabaseError(f"{name}: {type(failure).__name__}")
 
 
 def _translate_postgres(name: str, failure: psycopg.Error) -> DatabaseError:
+    if failure.sqlstate in _POSTGRES_GIVEN_UP:
+        return RolledBack(f"{name}: {type(failure).__name__}, time and again", hint="run it again")
     about_us = isinstance(failure, psycopg.OperationalError | psycopg.InterfaceError)
     if about_us or failure.sqlstate in _POSTGRES_NOT_OURS:
         text = failure.diag.message_primary or next(iter(str(failure).splitlines()), "") or type(failure).__name__
-        return DatabaseUnavailable(f"{name}: {text.strip()}")
+        return DatabaseUnavailable(f"{name}: {text.strip()}", hint=_postgres_hint(failure.sqlstate) if about_us else "")
     kind = type(failure).__name__
     told = failure.diag.constraint_name or (
         (failure.sqlstate or "").startswith(_SCHEMA) and failure.diag.message_primary
     )
     return DatabaseError(f"{name}: the database refused a statement: {kind}{f' ({told})' if told else ''}")
+
+
+def _postgres_hint(sqlstate: str | None) -> str:
+    if sqlstate is None or sqlstate.startswith(("08", "57P")):  # lost, or shut down
+        return "run it again when the database is back"
+    return _ROOM if sqlstate == _POSTGRES_FULL else "run it again"
 
 
 def _unquoted(message: str) -> str:

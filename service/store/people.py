@@ -13,6 +13,7 @@ from service.core.identity import MatchedBy
 from service.core.records import Platform
 from service.store import tables as t
 from service.store.mirror import in_parts
+from service.store.mirror import insert as upsert
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
 UNLINKED = "unlinked by hand"
@@ -21,7 +22,7 @@ _UNSENT = ("pending", "held", "unknown")
 
 def adopt(conn: Connection, now: datetime) -> None:
     """A person for each new contact. One that came back after its deletion returns to the person that it was, or is
-    looked at anew where that person has a contact on the other side."""
+    looked at anew where that person has a contact on the other side. An import or a backfill may be at the same."""
     back = select(_OV.c.id).where(_OV.c.deleted_at.is_(None), _OV.c.dirty)
     returned = and_(_P.c.onvoard_contact_id.is_(None), _P.c.former_onvoard_contact_id.in_(back))
     conn.execute(
@@ -34,10 +35,10 @@ def adopt(conn: Connection, now: datetime) -> None:
     new = select(_OV.c.id, literal(now, type_=_P.c.created_at.type)).where(
         _OV.c.dirty, _OV.c.deleted_at.is_(None), ~held
     )
-    conn.execute(insert(_P).from_select(["onvoard_contact_id", "created_at"], new))
+    conn.execute(upsert(conn, _P).from_select(["onvoard_contact_id", "created_at"], new).on_conflict_do_nothing())
     held = exists().where(_P.c.unique_id == _DO.c.unique_id)
     new = select(_DO.c.unique_id, literal(now, type_=_P.c.created_at.type)).where(_DO.c.dirty, ~held)
-    conn.execute(insert(_P).from_select(["unique_id", "created_at"], new))
+    conn.execute(upsert(conn, _P).from_select(["unique_id", "created_at"], new).on_conflict_do_nothing())
 
 
 def release_deleted(conn: Connection) -> None:
@@ -115,6 +116,10 @@ def link(conn: Connection, contact_id: str, unique_id: str, by: MatchedBy, now: 
         "settled_at": None,
     }
     conn.execute(update(_P).where(_P.c.id == keep).values(values))
+    # What was to be made for them is there already; what has been sent of it is not sent again.
+    made = (t.outbox.c.person_id == keep, t.outbox.c.lane == 1, t.outbox.c.status.in_(_UNSENT))
+    linked = {"status": "cancelled", "updated_at": now, "last_error": "linked meanwhile"}
+    conn.execute(update(t.outbox).where(*made).values(linked))
     touch(conn, [keep])
     return keep
 
