@@ -18,6 +18,7 @@ from service.decide.frame import Frame
 from service.extract.digital_onboarding import DigitalReader
 from service.extract.inbox import Inbox
 from service.extract.onvoard import OnvoardReader
+from service.extract.sweeping import Sweeper
 from service.load.drain import Drain
 from service.load.settle import Settler
 from service.progress import Progress, Silent
@@ -44,7 +45,10 @@ class Cycle:
         self._asked: set[str] = set()
         progress = progress or Silent()
         batch = bridge.settings.digital_onboarding.batch_size
-        self.onvoard = OnvoardReader(bridge.onvoard, bridge.db, run_id, bridge.now, progress)
+        self.onvoard = OnvoardReader(
+            bridge.onvoard, bridge.db, run_id, bridge.now, progress, bridge.settings.schedule.sweep_after
+        )
+        self.sweeper = Sweeper(self.onvoard)
         self.digital = DigitalReader(bridge.digital, bridge.db, run_id, bridge.now, progress, batch)
         settler = Settler(bridge.mapping, run_id)
         self.drain = Drain(bridge.onvoard, bridge.digital, bridge.db, settler, bridge.now, progress, batch)
@@ -60,18 +64,23 @@ class Cycle:
             self.report.pulled[name] += await self.onvoard.listing(name)
         for name in ("contacts", "reviews", "activities", "records"):
             known = await self._knows(name)
-            work = self.onvoard.sweep(name, allow_empty=allow_empty) if full and known else self.onvoard.new(name)
+            again = full and known
+            work = self.sweeper.everything(name, allow_empty=allow_empty) if again else self.onvoard.new(name)
             self.report.pulled[name] += await work
         self.report.pulled["contacts"] += await self.onvoard.follow_hints()
         self.report.pulled["summaries"] += await self.onvoard.listing("summaries")
         self.report.pulled["templates"] += await self.digital.templates()
         self.report.pulled["objectives"] += await self.digital.objectives()
-        if full:
-            swept = self.started_at.isoformat()
-            await self.bridge.db.run(lambda conn: cursors.set_fact(conn, "swept_at", swept))
 
     async def _knows(self, stream: str) -> bool:
         return await self.bridge.db.run(lambda conn: cursors.get(conn, f"onvoard.{stream}")) is not None
+
+    async def sweep(self) -> None:
+        """A turn of the rolling sweep: for as many requests as it may make until the next one."""
+        settings = self.bridge.settings
+        share = settings.schedule.sweep_budget * settings.onvoard.requests_per_second
+        budget = max(1, int(share * settings.schedule.sweep_every.total_seconds()))
+        self.report.pulled += await self.sweeper.turn(budget)
 
     async def refresh(self, *, full: bool = False) -> None:
         """Ask Digital Onboarding about the contacts that are due. A probe is a write: never for a plan."""
@@ -144,6 +153,7 @@ class Cycle:
             after: str | None = ""
             while after is not None:
                 after = await db.run(lambda conn, batch=batch, after=after: batch(conn, frame, after))  # type: ignore[misc]
+        await db.run(lambda conn: consent_lane.spread_of_frozen(conn, frame))  # who was frozen just now
         await db.run(lambda conn: deletion.opt_out(conn, frame))
         await db.run(lambda conn: happenings.announce(conn, frame))
         held = await db.run(lambda conn: brake.rule(conn, frame))
@@ -160,6 +170,7 @@ class Cycle:
             after: str | None = ""
             while after is not None:
                 after = batch(conn, frame, after)
+        consent_lane.spread_of_frozen(conn, frame)
         deletion.opt_out(conn, frame)
         happenings.announce(conn, frame)
         self.report.held = brake.rule(conn, frame)

@@ -27,6 +27,7 @@ _PRIORITIES = {
     "inbox": Priority.WEBHOOK,
     "reconcile": Priority.OUTBOX,
     "sweep": Priority.VERIFY,
+    "verify": Priority.VERIFY,
     "backfill": Priority.BACKFILL,
 }
 

@@ -22,9 +22,10 @@ from service.cycle import LISTINGS, Cycle
 from service.errors import BridgeError, Busy, PlatformError
 from service.progress import Stopped
 from service.settings import Settings
-from service.store import cursors, inbox
+from service.store import cursors, inbox, slices, verifications
 from service.store.database import Connection
 from service.store.lease import lease
+from service.verifying import DIGITAL_ONBOARDING, STREAMS, comparing
 
 log = structlog.get_logger("service.schedule")
 
@@ -32,6 +33,8 @@ STAGGER = 0.1
 """Seconds between the first runs of two jobs: the first of the table has the platforms to itself for a moment."""
 
 MOMENT = timedelta(seconds=0.1)
+GLANCE = 60.0
+"""Seconds between two looks at the machine's clock, and how far it may be put back unnoticed."""
 
 
 async def _timed(run: Cycle, name: str) -> None:
@@ -89,14 +92,16 @@ JOBS = (
     Job("refresh", lambda run: run.refresh(), pulls=False, writes=True),
     Job("inbox", lambda run: run.look_into_inbox(), pulls=False, writes=True),
     Job("reconcile", _reconcile, pulls=False, writes=True),
-    Job("sweep", lambda run: run.pull(full=True), pulls=False),
+    Job("sweep", lambda run: run.sweep(), pulls=False),
+    Job("verify", comparing.by_settings, pulls=False),
 )
 PULLS = tuple(job.name for job in JOBS if job.pulls)
 
 
 def intervals(settings: Settings) -> dict[str, timedelta]:
-    """Job name to interval. A sweep is due at three quarters of `sweep_within`, and is looked for oftener."""
-    return settings.schedule.intervals() | {"sweep": settings.schedule.sweep_within / 8}
+    """Job name to interval. Whether a verification is due is looked at oftener: one that failed is made up for."""
+    every = settings.schedule
+    return every.intervals() | {"sweep": every.sweep_every, "verify": max(every.verify / 8, timedelta(minutes=1))}
 
 
 class Schedule:
@@ -112,6 +117,7 @@ class Schedule:
         self._woken = False
         self._at_work: set[str] = set()
         self._again: dict[str, datetime] = {}
+        self._clock_keeper: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
@@ -125,28 +131,38 @@ class Schedule:
     async def start(self) -> None:
         """Raises ForeignAccount where the mirror is another account's."""
         await claim_accounts(self.bridge)
-        await self.db.run(self._begin)
-        every, now = intervals(self.bridge.settings), datetime.now(UTC)
+        now = self.bridge.now().isoformat()
+        await self.db.run(lambda conn: cursors.fact_once(conn, "first_sync_at", now))
+        every, start = intervals(self.bridge.settings), datetime.now(UTC)
         for number, job in enumerate(JOBS):
             seconds = every[job.name].total_seconds()
             # The first reconciliation follows the first pulls (`_ended`), or comes in its turn where they take long.
-            wait = seconds if job.name == "reconcile" else number * STAGGER
+            wait = seconds if job.name in ("reconcile", "verify") else number * STAGGER
             self._scheduler.add_job(
                 self._run, IntervalTrigger(seconds=seconds, jitter=seconds / 10, timezone=UTC), args=[job],
-                id=job.name, next_run_time=now + timedelta(seconds=wait),
+                id=job.name, next_run_time=start + timedelta(seconds=wait),
             )  # fmt: skip
         self._scheduler.start()
+        self._clock_keeper = asyncio.create_task(self._mind_the_clock())
 
-    def _begin(self, conn: Connection) -> None:
-        now = self.bridge.now().isoformat()
-        cursors.fact_once(conn, "first_sync_at", now)
-        if cursors.get(conn, "onvoard.contacts") is None:  # all that there is will be read now: the first sweep
-            cursors.set_fact(conn, "swept_at", now)
+    async def _mind_the_clock(self) -> None:
+        """The scheduler dates its turns: a clock that is put back by a day would silence every job for a day."""
+        loop = asyncio.get_running_loop()
+        while True:
+            before, began = datetime.now(UTC), loop.time()
+            await asyncio.sleep(GLANCE)
+            put_back = loop.time() - began - (datetime.now(UTC) - before).total_seconds()
+            if put_back > GLANCE:
+                log.warning("the clock was put back: every job has its turn now", seconds=round(put_back))
+                for job in JOBS:
+                    self._make_due(job.name)
 
     async def stop(self, grace: float) -> None:
         """No new jobs; those at work end after their current step, or are cancelled after `grace` seconds."""
         self.stopping = True
         self._scheduler.pause()
+        if self._clock_keeper is not None:
+            self._clock_keeper.cancel()
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=grace)
             for task in late:
@@ -240,8 +256,8 @@ class Schedule:
             hooks = (await setup.known_of(self.bridge.onvoard, setup.What.WEBHOOK)).get(need.key)
             if hooks and hooks[0].active is False and need.repair is not None:
                 await need.repair(self.bridge.onvoard, hooks)
-                await self.db.run(lambda conn: cursors.forget_fact(conn, "swept_at"))
-                log.warning("onvoard had switched the webhook off: it is on again, and a sweep follows")
+                await self.db.run(lambda conn: slices.all_due(conn, self.bridge.now()))
+                log.warning("onvoard had switched the webhook off: it is on again, and a sweep of everything follows")
                 self._make_due("sweep")
 
     async def _is_due(self, job: Job) -> bool:
@@ -249,18 +265,25 @@ class Schedule:
             due = await self.db.run(inbox.next_due)
             return due is not None and due <= self.bridge.now()
         if job.name == "sweep":
-            swept = await self.db.run(lambda conn: cursors.fact(conn, "swept_at"))
-            patience = self.bridge.settings.schedule.sweep_within * 3 / 4
-            return swept is None or self.bridge.now() - datetime.fromisoformat(swept) >= patience
+            return await self.db.run(self._slices_are_due)
+        if job.name == "verify":
+            return await self.db.run(self._verification_is_due)
         return job.name != "reconcile" or await self._everything_was_read()
+
+    def _slices_are_due(self, conn: Connection) -> bool:
+        patience = self.bridge.settings.schedule.sweep_after
+        return bool(slices.due(conn, self.bridge.now(), patience) or slices.unsliced(conn))
+
+    def _verification_is_due(self, conn: Connection) -> bool:
+        """What was never read cannot be right yet."""
+        settings = self.bridge.settings
+        asked = [each for each in STREAMS if each != DIGITAL_ONBOARDING or settings.digital_onboarding.refresh != "off"]
+        last, patience = verifications.last_of_all(conn, asked), settings.schedule.verify * 7 / 8
+        return not _unread(conn) and (last is None or self.bridge.now() - last >= patience)
 
     async def _everything_was_read(self) -> bool:
         """Who was not read yet would look like somebody to be created."""
-
-        def unread(conn: Connection) -> list[str]:
-            return [name for name in PULLS if cursors.fact(conn, f"pulled:{name}") is None]
-
-        missing = await self.db.run(unread)
+        missing = await self.db.run(_unread)
         if missing and missing != self._waits_for:
             log.info("nothing is reconciled before everything was read once", missing=missing)
         self._waits_for = missing
@@ -285,6 +308,11 @@ class Schedule:
         if isinstance(error, BridgeError) and error.hint:
             told["hint"] = error.hint
         log.error("job failed", **told)
+
+
+def _unread(conn: Connection) -> list[str]:
+    """The jobs that have never pulled what they are for."""
+    return [name for name in PULLS if cursors.fact(conn, f"pulled:{name}") is None]
 
 
 def _tell(job: Job, report: Report) -> None:

@@ -390,6 +390,7 @@ async def _made(client: OnVoard, need: Need, known: Known) -> Any:
 async def refresh_mirror(bridge: Bridge) -> None:
     """The mirror learns at once what is there now: activities wait for their types. ForeignAccount as a cycle."""
     await claim_accounts(bridge)
-    reader = OnvoardReader(bridge.onvoard, bridge.db, 0, bridge.now, Silent())
+    sweep_after = bridge.settings.schedule.sweep_after
+    reader = OnvoardReader(bridge.onvoard, bridge.db, 0, bridge.now, Silent(), sweep_after)
     for name in LISTINGS:
         await reader.listing(name)

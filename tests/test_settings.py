@@ -51,6 +51,10 @@ def test_defaults_are_the_contract() -> None:
     assert settings.activities.since is None
     assert settings.schedule.sweep_within == timedelta(hours=24)
     assert settings.schedule.refresh_within == timedelta(hours=6)
+    assert settings.schedule.sweep_budget == 0.25
+    assert settings.schedule.sweep_after == timedelta(hours=18)
+    assert settings.schedule.sweep_every == timedelta(minutes=15)
+    assert "sweep_budget" not in settings.schedule.intervals()
     assert (settings.log.format, settings.log.level) == (None, "info")
     assert settings.source_of("limits.max_wait") == "default"
 
@@ -124,6 +128,16 @@ def test_odd_toml(text: str, expected: str) -> None:
 def test_a_file_that_is_no_toml(content: bytes) -> None:
     Path("x.toml").write_bytes(content)
     assert len(problems(config="x.toml")) == 1
+
+
+@pytest.mark.parametrize("share", ["0", "-0.1", "1.01", "nan", "inf", True, "much"])
+def test_no_share_for_the_sweep(share: object) -> None:
+    assert len(problems(overrides={"schedule.sweep_budget": share})) == 1
+    assert load({"schedule.sweep_budget": 1}, environ={}).schedule.sweep_budget == 1
+
+
+def test_a_sweep_has_a_turn_a_minute_at_most() -> None:
+    assert load({"schedule.sweep_within": "10m"}, environ={}).schedule.sweep_every == timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("different", sa.Integer, nullable=False),
         sa.Column("gone", sa.Integer, nullable=False),
         sa.Column("missing", sa.Integer, nullable=False),
+        sa.Column("stale", sa.Integer, nullable=False),
         sa.Column("drift", sa.Float, nullable=False),
         sa.Column("low", sa.Float, nullable=False),
         sa.Column("high", sa.Float, nullable=False),
@@ -52,9 +53,11 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_outbox_attempts_push_id", "outbox_attempts", ["push_id"])
+    op.create_index("ix_onvoard_resource_records_created_at", "onvoard_resource_records", ["created_at"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_onvoard_resource_records_created_at", "onvoard_resource_records")
     op.drop_table("outbox_attempts")
     op.drop_table("verifications")
     op.drop_table("sweep_slices")

@@ -28,6 +28,7 @@ COMMANDS = (
     Lazy("undo", "plan", "Make a plan that restores what a run changed."),
     Lazy("run", "run", "Run the daemon: scheduled jobs, and its health."),
     Lazy("status", "status", "Is it in sync? Jobs, cursors, runs, outbox, conflicts."),
+    Lazy("verify", "verify", "Is the mirror right? Compare it with both platforms."),
     Lazy("query", "query", "Run read-only SQL on the mirror."),
     Lazy("explain", "explain", "Show both sides of a person and where each value came from."),
     Lazy("conflicts", "conflicts", "Show and resolve what needs a person's decision."),

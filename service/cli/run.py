@@ -44,7 +44,7 @@ async def serve(settings: Settings, database: Database, listening: socket) -> No
 
     from service import app, schedule
     from service.errors import BridgeError
-    from service.web import health, server, webhooks
+    from service.web import health, metrics, server, webhooks
 
     log = structlog.get_logger("service.run")
     asked_to_stop = _signals()
@@ -52,7 +52,8 @@ async def serve(settings: Settings, database: Database, listening: socket) -> No
         jobs = schedule.Schedule(bridge)
         fitness = health.Health(database, lambda: jobs.is_running)
         receiver = webhooks.Webhooks(settings, database, jobs.wake, bridge.now)
-        answers = Starlette(routes=[*fitness.routes, *receiver.routes])
+        figures = metrics.Metrics(settings, database, bridge.now)
+        answers = Starlette(routes=[*fitness.routes, *figures.routes, *receiver.routes])
         async with server.serving(answers, listening) as web:
             await jobs.start()
             log.info("running", address=server.address(listening), database=database.name)

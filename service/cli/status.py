@@ -13,8 +13,10 @@ from service.cli.context import Context, pass_context
 from service.cli.text import SIDES
 
 if TYPE_CHECKING:
+    from service.settings import Settings
     from service.store.reports import Connection
 
+HOUR = timedelta(hours=1)
 _WELL = ("ok", "held")
 HELD_LINES = 20
 EMPTIED = "contact-bridge sync --full --allow-mass-change"
@@ -30,18 +32,17 @@ _WAITING = {
 @output.format_option("table", "json")
 @pass_context
 def status(ctx: Context, output_format: str) -> None:
-    """Is it in sync, and if not, why: jobs, cursors, last runs, outbox, dead letters, conflicts, the brake."""
+    """Is it in sync, and if not, why: cursors, freshness, runs, outbox, dead letters, conflicts, the brake, jobs."""
     with ctx.database().begin(write=False) as conn:
-        report = gather(conn, datetime.now(UTC), ctx.settings.limits.hold_opt_outs_for)
+        report = gather(conn, datetime.now(UTC), ctx.settings)
     if output_format == "json":
         output.write_json(report)
     else:
         _show(report)
 
 
-def gather(conn: Connection, now: datetime, hold_opt_outs_for: timedelta | None = None) -> dict[str, Any]:
-    """The whole report. Its keys are relied upon by scripts. Without `hold_opt_outs_for` it is not told when held
-    opt-outs leave by themselves."""
+def gather(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any]:
+    """The whole report. Its keys are relied upon by scripts."""
     from service.store import reports
 
     outbox = reports.outbox_counts(conn)
@@ -52,12 +53,35 @@ def gather(conn: Connection, now: datetime, hold_opt_outs_for: timedelta | None 
         "outbox": outbox,
         "dead_letters": sum(counts.get("dead", 0) for counts in outbox.values()),
         "conflicts": reports.open_conflicts(conn),
-        "holds": reports.holds(conn, hold_opt_outs_for),
+        "holds": reports.holds(conn, settings.limits.hold_opt_outs_for),
         "jobs": reports.leases(conn, now),
         "surprises": reports.surprises(conn),
+        "freshness": _freshness(conn, now, settings),
+        "verifications": reports.verifications(conn),
     }
     reasons = [*_why_not(report, reports.unseen(conn), reports.unfinished_backfills(conn))]
     return {"in_sync": not reasons, "reasons": reasons, **report}
+
+
+def _freshness(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any]:
+    """How long ago what is known was read, and whether the sweep may ask often enough. Where contacts of Digital
+    Onboarding are not asked about one by one, their age has no limit."""
+    from service.store import freshness
+
+    schedule = settings.schedule
+    streams = freshness.swept(conn, now, schedule.sweep_within, schedule.sweep_after)
+    requests = sum(row["requests"] for row in streams)
+    if settings.digital_onboarding.refresh == "probe":
+        streams += freshness.refreshed(conn, now, schedule.refresh_within, schedule.refresh)
+    needed = requests / (schedule.sweep_after / HOUR)
+    allowed = settings.onvoard.requests_per_second * schedule.sweep_budget * HOUR.total_seconds()
+    return {
+        "streams": streams,
+        "sweep": {
+            "requests": requests, "needed_per_hour": round(needed, 1), "allowed_per_hour": round(allowed, 1),
+            "suffices": needed <= allowed,
+        },
+    }  # fmt: skip
 
 
 def _why_not(report: Mapping[str, Any], unseen: Mapping[str, int], unfinished: Iterable[str]) -> Iterable[str]:
@@ -79,6 +103,11 @@ def _why_not(report: Mapping[str, Any], unseen: Mapping[str, int], unfinished: I
             yield f"{_many(number, 'contact')} of {SIDES[platform]} changed and not yet reconciled"
     for stream in unfinished:
         yield f"the pull of {stream} was begun and is not finished"
+    for row in report["freshness"]["streams"]:
+        if row["late"]:
+            age, limit = (timedelta(seconds=row[f"{what}_seconds"]) for what in ("age", "limit"))
+            mends = "contact-bridge sync --full" if row["stream"].startswith("onvoard.") else "contact-bridge sync"
+            yield f"some {row['stream']} were last read {age} ago, and the limit is {limit}: {mends}"
 
 
 def _bad_runs(runs: Iterable[Mapping[str, Any]]) -> Iterable[str]:
@@ -114,6 +143,8 @@ def _show(report: Mapping[str, Any]) -> None:
     ]
     _table("Outbox", pushes, {name: name for name in ("platform", "status", "pushes")})
     _held(report["holds"])
+    _fresh(report["freshness"])
+    _verified(report["verifications"])
     _table("Jobs", report["jobs"], {"name": "job", "owner": "owner", "running": "running", "expires_at": "lease until"})
     _table(
         "Beyond the platforms' documents", report["surprises"],
@@ -122,6 +153,27 @@ def _show(report: Mapping[str, Any]) -> None:
     if report["holds"]:
         output.write_line()
         output.write_line(f"Next: contact-bridge plan, then {report['holds'][0]['release_with']}")
+
+
+def _fresh(freshness: Mapping[str, Any]) -> None:
+    _table(
+        "Freshness", freshness["streams"],
+        {"stream": "stream", "age_seconds": "age (s)", "limit_seconds": "limit (s)", "due": "due", "slices": "slices",
+         "requests": "requests"},
+    )  # fmt: skip
+    sweep = freshness["sweep"]
+    if sweep["requests"]:
+        needed, allowed = (f"{sweep[f'{what}_per_hour']:.0f}" for what in ("needed", "allowed"))
+        output.write_line(f"A sweep in time takes {needed} requests an hour; schedule.sweep_budget allows {allowed}.")
+    if not sweep["suffices"]:
+        output.write_line("That is too few: raise schedule.sweep_budget or schedule.sweep_within.")
+
+
+def _verified(verifications: Iterable[Mapping[str, Any]]) -> None:
+    shares = ("drift", "low", "high")
+    rows = [{**row, **{name: f"{row[name]:.2%}" for name in shares}} for row in verifications]
+    columns = ("stream", "at", "checked", "different", "gone", "missing", "stale", *shares)
+    _table("Last verification", rows, {name: name for name in columns})
 
 
 def _held(holds: Iterable[Mapping[str, Any]]) -> None:

@@ -1,4 +1,5 @@
-"""Reading by time what has no order of change: where a walk goes next, and how a long range is cut into windows.
+"""Reading by time what has no order of change: where a walk goes next, and how a long range is cut into windows, or
+into the slices of the rolling sweep.
 
 The lists are newest first and filtered by whole seconds (traps 33 to 35). A walk asks page after page for "before the
 second of the oldest record so far", so records inserted or deleted while it runs shift nothing. Pages are counted only
@@ -11,10 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from math import ceil
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 PAGE = 100
+LEAD = 8
+"""Pages that are read one after the other before it is worth looking where to cut the rest."""
+MOST = 16
+"""Pages of a slice of the rolling sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +59,18 @@ def cut(lower: datetime, upper: datetime, marks: Sequence[datetime]) -> list[tup
     inside = sorted({whole(mark) for mark in marks if lower < whole(mark) < upper}, reverse=True)
     edges = [upper, *inside, lower]
     return [(low, up) for up, low in pairwise(edges)]
+
+
+def stride(records: int) -> int:
+    """How many of so many records make a slice, if all are to be equal and no longer than `MOST` pages."""
+    return max(1, ceil(records / max(1, ceil(records / (MOST * PAGE)))))
+
+
+def pages(records: int) -> int:
+    """How many requests it takes to walk over so many records."""
+    return max(1, ceil(records / PAGE))
+
+
+def spread(began: datetime, within: timedelta, number: int) -> list[datetime]:
+    """So many moments, evenly over what follows `began`; the last is the end of it."""
+    return [began + within * place / number for place in range(1, number + 1)]

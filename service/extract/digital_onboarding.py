@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +26,8 @@ _log = structlog.get_logger()
 
 LISTED = 100
 """Contacts a page of the undocumented list."""
+READ = datetime.max.replace(tzinfo=UTC)
+"""When a list was asked for: reading moves no time, so each one that it shows is a user's."""
 
 
 class DigitalReader:
@@ -105,7 +107,7 @@ class DigitalReader:
 
         def keep(conn: Connection) -> int:
             rates.batch_passed(conn, Platform.DIGITAL_ONBOARDING, len(unique_ids), self.batch_size)
-            return self._keep(conn, existing, new, answer.asked_at)
+            return self.keep(conn, existing, new, answer.asked_at)
 
         gone = await self.db.run(keep)
         self.progress.advance("digital_onboarding contacts", len(unique_ids))
@@ -132,7 +134,7 @@ class DigitalReader:
         halves = (unique_ids[:middle], unique_ids[middle:])
         return sum([await self.probe(half, whole=False) for half in halves])
 
-    def _keep(self, conn: Connection, existing: Sequence[Contact], new: Sequence[Contact], at: datetime) -> int:
+    def keep(self, conn: Connection, existing: Sequence[Contact], new: Sequence[Contact], at: datetime) -> int:
         """-> how many turned out to have been removed: made anew by asking (`new`), or by somebody else"""
         known = mirror.known_digital_contacts(conn, [c.unique_id for c in existing if c.unique_id])
         anew = [c for c in existing if absorb.recreated(known.get(c.unique_id or ""), absorb.row_of(c))]
@@ -145,13 +147,20 @@ class DigitalReader:
     async def list_all(self) -> int:
         """The undocumented list, for those whose token may call it (`digital_onboarding.refresh = "list"`)."""
         read = 0
-        far = datetime.max.replace(tzinfo=UTC)  # reading moves no time: each one is a user's
+        async for found in self.listed():
+            await self.db.run(lambda conn, found=found: self.keep(conn, found, (), READ))  # type: ignore[misc]
+            read += len(found)
+            self.progress.advance("digital_onboarding contacts", len(found))
+        return read
+
+    async def listed(self) -> AsyncIterator[list[Contact]]:
+        """Page by page, those that `keep` can take."""
+        read = 0
         while True:
             listing = await self.client.list_contacts(limit=LISTED, offset=read)
             await self._refuse("contacts", listing.refused)
-            found = [c for c in listing.items if c.unique_id]
-            await self.db.run(lambda conn, found=found: self._keep(conn, found, (), far))  # type: ignore[misc]
-            read += len(listing.items) + len(listing.refused)
-            self.progress.advance("digital_onboarding contacts", len(found))
-            if len(listing.items) + len(listing.refused) < LISTED:
-                return read
+            yield [contact for contact in listing.items if contact.unique_id]
+            returned = len(listing.items) + len(listing.refused)
+            read += returned
+            if returned < LISTED:
+                return

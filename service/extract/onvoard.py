@@ -1,4 +1,5 @@
-"""OnVoard into the mirror: new records by cursor, everything by windows, single contacts by hint."""
+"""OnVoard into the mirror: new records by cursor, everything by windows, single contacts by hint. To read once more
+what is known is for `sweeping`."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ import structlog
 
 from service.core import windows
 from service.core.records import Platform
-from service.core.windows import EPOCH, PAGE, SECOND, Position
-from service.errors import NotFound, RuleBroken, SuspiciouslyEmpty
+from service.core.windows import EPOCH, LEAD, PAGE, SECOND, Position
+from service.errors import NotFound, RuleBroken
 from service.extract.listings import listings
 from service.extract.refused import refuse
 from service.platforms.onvoard.client import OnVoard
 from service.platforms.onvoard.wire import Page, is_last
 from service.progress import Progress
-from service.store import absorb, cursors, mirror
+from service.store import absorb, cursors, mirror, slices
 from service.store import tables as t
 from service.store.database import Connection, Database
 from service.store.lease import lease
@@ -34,8 +35,6 @@ LEASE_WAIT = 600.0
 """Seconds for which a backfill waits for another one of the same stream, which does its work."""
 WINDOWS = 8
 """How many windows are read side by side."""
-LEAD = 8
-"""Pages that are read one after the other before it is worth looking where to cut the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,11 @@ class Stream:
     def when(self, record: Any) -> datetime | None:
         return getattr(record, self.dated_by)  # type: ignore[no-any-return]
 
+    @property
+    def dates(self) -> Any:
+        """The column of these times."""
+        return self.table.c[self.dated_by]
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -65,12 +69,15 @@ class Step:
 
 
 class OnvoardReader:
-    """Reads for one run. `now` is the local clock; `run_id` marks what a suppression leads to."""
+    """Reads for one run. `now` is the local clock; `run_id` marks what a suppression leads to; what was read is to be
+    swept `sweep_after` later."""
 
     def __init__(
-        self, client: OnVoard, db: Database, run_id: int, now: Callable[[], datetime], progress: Progress
-    ) -> None:
+        self, client: OnVoard, db: Database, run_id: int, now: Callable[[], datetime], progress: Progress,
+        sweep_after: timedelta,
+    ) -> None:  # fmt: skip
         self.client, self.db, self.run_id, self.now, self.progress = client, db, run_id, now, progress
+        self.sweep_after = sweep_after
         self.refused: Counter[str] = Counter()  # records without an id, by stream
         self.streams = {stream.name: stream for stream in self._streams()}
         self.listings = listings(client)
@@ -154,28 +161,31 @@ class OnvoardReader:
         key = f"onvoard.{name}" + (f" {since} {until}" if since or until else "")
         backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
         if not backlog:
-            _, upper = await self._begin(stream, since or EPOCH, until)
+            _, upper = await self.begin(stream, since or EPOCH, until)
             await self.db.run(lambda conn: cursors.open_window(conn, key, since or EPOCH, upper))
             backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
-        read = await self._side_by_side(*(self._window(stream, w, since, until, LEAD) for w in backlog))
+        read = await side_by_side(*(self._window(stream, w, since, until, LEAD) for w in backlog))
         if rest := await self.db.run(lambda conn: cursors.backlog(conn, key)):
-            read += await self._side_by_side(*(self._window(stream, w, since, until) for w in rest))
+            read += await side_by_side(*(self._window(stream, w, since, until) for w in rest))
         whole = since is None and until is None
-        await self.db.run(lambda conn: self._backfilled(conn, key, name, whole))
+        await self.db.run(lambda conn: self._backfilled(conn, key, stream, whole))
         return sum(read)
 
-    def _backfilled(self, conn: Connection, key: str, name: str, whole: bool) -> None:
+    def _backfilled(self, conn: Connection, key: str, stream: Stream, whole: bool) -> None:
         began = cursors.windows_began(conn, key)
         cursors.close_windows(conn, key)
         if whole and began is not None:
-            cursors.put(conn, f"onvoard.{name}", began, self.now())
+            if cursors.get(conn, f"onvoard.{stream.name}") is None:
+                swept_at = min(began, self.now())
+                slices.make(conn, stream.name, stream.dates, began, swept_at, self.sweep_after)
+            cursors.put(conn, f"onvoard.{stream.name}", began, self.now())
 
-    async def _begin(self, stream: Stream, lower: datetime, until: datetime | None) -> tuple[bool, datetime]:
+    async def begin(self, stream: Stream, lower: datetime, until: datetime | None) -> tuple[bool, datetime]:
         """-> (whether there is anything, the upper bound: frozen at the platform's clock)"""
         page = await stream.fetch(until, lower - SECOND if lower > EPOCH else None, 1)
         return page.returned > 0, until or windows.whole(page.server_time) + SECOND
 
-    async def _cut(self, stream: Stream, lower: datetime, upper: datetime) -> list[tuple[datetime, datetime]]:
+    async def cut(self, stream: Stream, lower: datetime, upper: datetime) -> list[tuple[datetime, datetime]]:
         """Find out how much there is, and cut it into windows of about as many records each.
 
         There is no total (traps 32): pages 2, 4, 8 … tell how far it goes, and a few pages between where to cut.
@@ -185,7 +195,7 @@ class OnvoardReader:
         while not is_last(await stream.fetch(upper, after, extent), PAGE):
             extent *= 2
         pages = windows.sample_pages(extent)
-        sampled = await self._side_by_side(*(stream.fetch(upper, after, number) for number in pages))
+        sampled = await side_by_side(*(stream.fetch(upper, after, number) for number in pages))
         marks = [when for page in sampled for when in map(stream.when, page.items[-1:]) if when is not None]
         return windows.cut(lower, upper, marks)
 
@@ -213,7 +223,7 @@ class OnvoardReader:
         return read
 
     async def _split(self, stream: Stream, window: dict[str, Any], at: datetime) -> None:
-        spans = await self._cut(stream, window["lower"], at)
+        spans = await self.cut(stream, window["lower"], at)
         await self.db.run(lambda conn: cursors.split_window(conn, window["id"], at, spans))
 
     @staticmethod
@@ -225,63 +235,6 @@ class OnvoardReader:
             if (when := stream.when(item)) is None
             or ((since is None or when >= since) and (until is None or when < until))
         ]
-
-    async def sweep(self, name: str, *, allow_empty: bool = False) -> int:
-        """Re-read every record, and notice those that are gone (law 7). -> how many were read
-
-        Raises SuspiciouslyEmpty where the platform lists nobody, though the mirror knows several (law 12).
-        """
-        stream = self.streams[name]
-        anybody, upper = await self._begin(stream, EPOCH, None)
-        if name == "contacts" and not anybody and not allow_empty:
-            await self._suspect()
-        read, missing, rest = await self._sweep_span(stream, EPOCH, upper, LEAD)
-        if rest is not None:
-            spans = await self._cut(stream, EPOCH, rest)
-            for more, gone, _ in await self._side_by_side(*(self._sweep_span(stream, low, up) for low, up in spans)):
-                read += more
-                missing |= gone
-        await self.confirm_deleted(stream, sorted(missing))
-        return read
-
-    async def _suspect(self) -> None:
-        known = await self.db.run(lambda conn: cursors.count(conn, t.onvoard_contacts, *_alive(t.onvoard_contacts)))
-        if known > 1:
-            raise SuspiciouslyEmpty(
-                f"onvoard lists nobody, but the mirror knows {known}: taken for an outage, nothing was changed",
-                hint="if it is true: contact-bridge sync --full --allow-mass-change",
-            )
-
-    async def _sweep_span(
-        self, stream: Stream, lower: datetime, upper: datetime, pages: int | None = None
-    ) -> tuple[int, set[str], datetime | None]:
-        """-> (records read, ids that the mirror holds and the platform did not list, down to where: None if all of it,
-        which it is unless it takes more than about so many `pages`)"""
-        read, steps, reached, seen, missing = 0, 0, upper, set[str](), set[str]()
-        async for step in self.walk(stream, upper, lower):
-            steps += 1
-            seen |= {item.id for item in step.page.items}
-            read += len(step.page.items)
-
-            def keep(conn: Connection, step: Step = step, upper: datetime = reached) -> set[str]:
-                stream.save(conn, step.page.items)
-                if step.reached is None:
-                    return set()
-                return mirror.ids_between(conn, stream.table, stream.dated_by, step.reached, upper)
-
-            missing |= await self.db.run(keep) - seen
-            if step.reached is not None:
-                reached = step.reached
-                seen = {i.id for i in step.page.items if (when := stream.when(i)) is None or when < reached}
-            self.progress.advance(stream.name, len(step.page.items))
-            if pages is not None and steps >= pages and step.reached is not None and not step.last:
-                return read, missing, step.reached
-        return read, missing, None
-
-    async def confirm_deleted(self, stream: Stream, record_ids: Sequence[str]) -> None:
-        """Gone is only what answers 404 by its id; the others were moved while we read."""
-        for start in range(0, len(record_ids), PAGE):
-            await self._side_by_side(*(self.reread(stream, i) for i in record_ids[start : start + PAGE]))
 
     async def reread(self, stream: Stream, record_id: str) -> None:
         try:
@@ -297,7 +250,7 @@ class OnvoardReader:
         """Re-read the contacts to whom something happened. -> how many"""
         contacts, read = self.streams["contacts"], 0
         while batch := await self.db.run(lambda conn: absorb.wanted(conn, PAGE)):
-            await self._side_by_side(*(self.reread(contacts, contact_id) for contact_id in batch))
+            await side_by_side(*(self.reread(contacts, contact_id) for contact_id in batch))
             await self.db.run(lambda conn, ids=tuple(batch): absorb.reread_done(conn, ids, self.now()))  # type: ignore[misc]
             read += len(batch)
             self.progress.advance("contacts", len(batch))
@@ -322,26 +275,22 @@ class OnvoardReader:
                 await self.db.run(lambda conn, key=key: mirror.mark_gone(conn, listed.table, key, self.now()))  # type: ignore[misc]
         return len(read)
 
-    @staticmethod
-    async def _side_by_side(*work: Awaitable[Any]) -> list[Any]:
-        """All of them, a few at a time; the first failure ends the others."""
-        slots = asyncio.Semaphore(WINDOWS)
 
-        async def one(task: Awaitable[Any]) -> Any:
-            async with slots:
-                return await task
+async def side_by_side(*work: Awaitable[Any]) -> list[Any]:
+    """All of them, a few at a time; the first failure ends the others."""
+    slots = asyncio.Semaphore(WINDOWS)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(task)) for task in work]
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        finally:
-            for waiting in work:
-                if isinstance(waiting, Coroutine):
-                    waiting.close()  # one that never had its turn would complain on standard error
-        return [task.result() for task in tasks]
+    async def one(task: Awaitable[Any]) -> Any:
+        async with slots:
+            return await task
 
-
-def _alive(table: Table) -> list[Any]:
-    return [table.c.deleted_at.is_(None)] if "deleted_at" in table.c else []
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(task)) for task in work]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    finally:
+        for waiting in work:
+            if isinstance(waiting, Coroutine):
+                waiting.close()  # one that never had its turn would complain on standard error
+    return [task.result() for task in tasks]

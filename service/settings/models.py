@@ -104,9 +104,10 @@ class Activities(Group):
 
 
 class Schedule(Group):
-    """`sweep_within` and `refresh_within` are the worst staleness; every other one is a job's interval."""
+    """`sweep_within` and `refresh_within` are the worst staleness; every other duration is a job's interval."""
 
     sweep_within: Interval = every("24h")
+    sweep_budget: Annotated[float, Number, Field(gt=0, le=1)] = 0.25  # of `onvoard.requests_per_second`
     refresh_within: Interval = every("6h")
     contacts: Interval = every("5m")
     reviews: Interval = every("5m")
@@ -118,10 +119,27 @@ class Schedule(Group):
     refresh: Interval = every("10m")  # looks for Digital Onboarding contacts that are due
     reconcile: Interval = every("1m")  # reconciles and pushes
     inbox: Interval = every("5s")  # stored webhook events
+    verify: Interval = every("24h")
 
     def intervals(self) -> dict[str, timedelta]:
         """Job name to interval, without the two limits of staleness."""
-        return {name: value for name, value in self if not name.endswith("_within")}
+        durations = {name: value for name, value in self if isinstance(value, timedelta)}
+        return {name: value for name, value in durations.items() if not name.endswith("_within")}
+
+    @property
+    def sweep_after(self) -> timedelta:
+        """So long after it was read a record is to be swept: the rest of `sweep_within` is for the work itself."""
+        return self.sweep_within * 3 / 4
+
+    @property
+    def sweep_every(self) -> timedelta:
+        """From one turn of the sweep to the next."""
+        return max(self.sweep_within / 96, every("1m"))
+
+
+class Verify(Group):
+    sample: Count = 200  # records a stream
+    repair: bool = False
 
 
 class Paths(Group):
@@ -149,6 +167,7 @@ class Settings(Group):
     identity: Identity = Identity()
     activities: Activities = Activities()
     schedule: Schedule = Schedule()
+    verify: Verify = Verify()
     paths: Paths = Paths()
     log: Log = Log()
     state_dir: Path = Field(default_factory=lambda: user_state_path("contact-bridge", appauthor=False))

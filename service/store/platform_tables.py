@@ -140,7 +140,7 @@ onvoard_resource_records = Table(
     Column("resource_id", Text, index=True),
     Column("resource_accessor", Text),
     Column("context_id", Text),
-    Column("created_at", UtcDateTime),
+    Column("created_at", UtcDateTime, index=True),
     Column("data", Json),
     Column("raw", Json),
 )

@@ -70,14 +70,29 @@ def last_runs(conn: Connection) -> list[Row]:
     return _rows(conn, select(t.runs).where(t.runs.c.id.in_(newest)).order_by(t.runs.c.kind))
 
 
+def last_successes(conn: Connection) -> dict[str, datetime]:
+    """Kind of run -> when one last ended well, held by the brake or not."""
+    r = t.runs.c
+    query = select(r.kind, func.max(r.finished_at)).where(r.outcome.in_(["ok", "held"])).group_by(r.kind)
+    return {kind: at for kind, at in conn.execute(query.order_by(r.kind)) if at is not None}
+
+
+def verifications(conn: Connection) -> list[Row]:
+    """The last one of each stream."""
+    newest = select(func.max(t.verifications.c.id)).group_by(t.verifications.c.stream)
+    v = t.verifications
+    return _rows(conn, select(v).where(v.c.id.in_(newest)).order_by(v.c.stream))
+
+
 def run_known(conn: Connection, run_id: int) -> bool:
     return count(conn, t.runs, t.runs.c.id == run_id) > 0
 
 
-def outbox_counts(conn: Connection) -> dict[str, dict[str, int]]:
-    """Platform -> status -> how many pushes."""
-    c = t.outbox.c
+def outbox_counts(conn: Connection, statuses: Iterable[str] = ()) -> dict[str, dict[str, int]]:
+    """Platform -> status -> how many pushes; of these statuses alone where some are named."""
+    c, named = t.outbox.c, list(statuses)
     query = select(c.platform, c.status, func.count().label("n")).group_by(c.platform, c.status)
+    query = query.where(c.status.in_(named)) if named else query
     found: dict[str, dict[str, int]] = {"onvoard": {}, "digital_onboarding": {}}
     for row in conn.execute(query.order_by(c.platform, c.status)):
         found.setdefault(row.platform, {})[row.status] = int(row.n)

@@ -263,6 +263,7 @@ verifications = Table(
     Column("different", Integer, nullable=False),
     Column("gone", Integer, nullable=False),  # in the mirror, and not on the platform
     Column("missing", Integer, nullable=False),  # on the platform, and not in the mirror
+    Column("stale", Integer, nullable=False),  # those of the wrong ones that the mirror had only not heard of yet
     Column("drift", Float, nullable=False),  # the share that is wrong; `low` and `high` are its 95 % interval
     Column("low", Float, nullable=False),
     Column("high", Float, nullable=False),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +31,20 @@ def mirror(database_url: str) -> Iterator[Database]:
     database.close()
 
 
+@pytest.fixture(scope="session")
+def _filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("filled") / "mirror.db"
+    with closing(Database(f"sqlite:///{path}")) as database:
+        migrate.upgrade(database)
+        with database.begin() as conn:
+            fill(conn)
+    return path
+
+
 @pytest.fixture
-def run(sqlite_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def run(_filled: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """`run("status", ...)` on a filled SQLite mirror, in an empty folder."""
-    database = Database(sqlite_url)
-    migrate.upgrade(database)
-    with database.begin() as conn:
-        fill(conn)
-    database.close()
+    shutil.copy(_filled, tmp_path / "mirror.db")
     monkeypatch.setenv("BRIDGE_DATABASE_URL", sqlite_url)
     monkeypatch.chdir(tmp_path)
     return lambda *args: CliRunner().invoke(cli, args)

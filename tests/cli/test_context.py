@@ -9,6 +9,7 @@ import pytest
 from service.cli.context import Context
 from service.cli.status import gather
 from service.errors import NotMigrated
+from service.settings import Settings
 from service.store import cursors, migrate
 from service.store.database import Database
 from tests.cli.filled import NOW
@@ -62,9 +63,9 @@ def test_an_empty_mirror_is_not_in_sync_and_an_untroubled_one_is(database_url: s
     database = Database(database_url)
     migrate.upgrade(database)
     with database.begin() as conn:
-        assert gather(conn, NOW)["reasons"] == ["nothing was pulled or synced yet"]
+        assert gather(conn, NOW, Settings())["reasons"] == ["nothing was pulled or synced yet"]
         cursors.put(conn, "onvoard.contacts", NOW, NOW)
-        report = gather(conn, NOW)
+        report = gather(conn, NOW, Settings())
     database.close()
     assert report["in_sync"] is True
     assert report["reasons"] == []

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.windows import EPOCH, PAGE, SECOND, Position, cut, sample_pages, whole
-from service.extract.onvoard import LEAD
+from service.core.windows import EPOCH, LEAD, MOST, PAGE, SECOND, Position, cut, sample_pages, spread, stride, whole
 from tests.core.making import NOON
 
 
@@ -167,6 +166,28 @@ def test_windows_cover_the_range_without_a_gap(lower, length, marks):
     assert len(spans) == 1 or all(a < b and b == whole(b) for a, b in spans)
 
 
+# Slices of the rolling sweep
+
+
+@given(st.integers(0, 2_000_000))
+def test_slices_are_equal_and_of_some_pages(records):
+    step = stride(records)
+    sizes = [min(step, records - begin) for begin in range(0, records, step)]
+    assert sum(sizes) == records
+    assert all(size <= MOST * PAGE for size in sizes)
+    assert len(sizes) <= 1 or min(sizes[:-1]) >= LEAD * PAGE
+    assert len(sizes) <= 1 or sizes[0] - sizes[-1] <= len(sizes)
+
+
+@given(st.datetimes(), st.timedeltas(timedelta(hours=1), timedelta(days=30)), st.integers(1, 3000))
+def test_turns_come_evenly_and_all_in_time(began, within, number):
+    turns = spread(began, within, number)
+    gaps = [b - a for a, b in itertools.pairwise([began, *turns])]
+    assert len(turns) == number
+    assert turns[-1] == began + within
+    assert max(gaps) - min(gaps) <= timedelta(microseconds=1)
+
+
 def probes(pages: int) -> tuple[list[int], int]:
     """Pages 2, 4, 8 … until one is not full; the last of `pages` is not."""
     asked = [2]
@@ -222,8 +243,16 @@ class Line:
                 return int((position.before - NOON).total_seconds())
 
 
-@pytest.mark.parametrize("per_second", [1, 3, 30, 45, 51, 60, 75, 99, 100, 101, 150, 199, 250, 1_000, 5_000])
-@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 150, 250, 399, 700, 850, 1_250, 3_333, 10_000, 65_000, 299_999])
+per_seconds = pytest.mark.parametrize(
+    "per_second", [1, 3, 30, 45, 51, 60, 75, 99, 100, 101, 150, 199, 250, 1_000, 5_000]
+)
+counts = pytest.mark.parametrize(
+    "count", [0, 1, 99, 100, 101, 150, 250, 399, 700, 850, 1_250, 1_601, 3_333, 10_000, 65_000, 299_999]
+)
+
+
+@per_seconds
+@counts
 def test_a_whole_backfill_takes_at_most_twice_the_requests(count, per_second):
     """Counted on a list, overlaps and all, next to a walk from page to page."""
     line, upper = Line(count, per_second), ceil(count / per_second) + 1
@@ -236,4 +265,16 @@ def test_a_whole_backfill_takes_at_most_twice_the_requests(count, per_second):
         sampled = [line.times(rest, -1, page) for page in sample_pages(extent)]
         for low, up in cut(at(-1), at(rest), [times[0] for times in sampled if times]):
             line.walk(int((up - NOON).total_seconds()), int((low - SECOND - NOON).total_seconds()))
+    assert line.requests <= 2 * (count // PAGE + 1)
+
+
+@per_seconds
+@counts
+def test_a_whole_round_of_the_rolling_sweep_takes_at_most_twice_the_requests(count, per_second):
+    """Though each slice has a turn of its own, that begins by looking whether anybody is there."""
+    line, step = Line(count, per_second), stride(count)
+    marks = [at(number // per_second) for number in range(step, count, step)]
+    for low, up in cut(at(-1), at(ceil(count / per_second) + 1), marks):
+        line.requests += 1
+        line.walk(int((up - NOON).total_seconds()), int((low - SECOND - NOON).total_seconds()))
     assert line.requests <= 2 * (count // PAGE + 1)

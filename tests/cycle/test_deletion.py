@@ -7,6 +7,7 @@ import pytest
 from service import planning, runs
 from service.errors import PlatformError, SuspiciouslyEmpty
 from service.schedule import JOBS
+from service.store import slices
 from tests.cycle.world import World, show
 
 
@@ -182,9 +183,11 @@ async def test_nothing_is_left_to_look_at_of_somebody_deleted(world: World) -> N
 
 
 async def _job(world: World, name: str) -> None:
-    """As the daemon runs it."""
+    """As the daemon runs it, with everything due."""
     (work,) = (job.work for job in JOBS if job.name == name)
     world.clock.advance(2)
+    with world.db.begin() as conn:
+        slices.all_due(conn, world.clock.now())
     await runs.run(world.bridge, name, work)
 
 

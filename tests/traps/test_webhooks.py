@@ -16,7 +16,6 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from service.schedule import Schedule, intervals
-from service.store import cursors
 from service.store import tables as t
 from tests.cycle.world import World, show
 from tests.web.delivery import Delivery, delivering
@@ -151,8 +150,6 @@ async def test_trap_41_a_webhook_that_was_switched_off_is_switched_on_and_the_ga
         world.configure(web__public_url=delivery.here)
         await delivery.register(digital=False)
         await _switched_off(delivery)
-        with world.db.begin() as conn:
-            cursors.set_fact(conn, "swept_at", world.clock.now().isoformat())  # not due for a day
         world.clock.advance(120)  # beyond the overlap in which new contacts are looked for
         with capture_logs() as logged:
             async with scheduled(world, monkeypatch):
@@ -178,8 +175,6 @@ async def test_trap_41_a_webhook_that_is_not_ours_stays_as_it_is(
         world.configure(web__public_url=public_url)
         await delivery.register(digital=False)
         await _switched_off(delivery)
-        with world.db.begin() as conn:
-            cursors.set_fact(conn, "swept_at", world.clock.now().isoformat())
         async with scheduled(world, monkeypatch):
             await until(lambda: world.value("SELECT count(*) FROM runs WHERE kind = 'resources'") > 2)
         (hook,) = world.ov.webhooks.values()
