@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import structlog
+
 from service import undoing
 from service.bridge import Bridge, Report
 from service.core.mapping import CannotTake, FieldMap
@@ -20,6 +22,8 @@ from service.store import cursors, ledger, mirror, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY, in_parts
 from service.store.outbox import Lane, Operation
+
+_log = structlog.get_logger()
 
 Row = dict[str, Any]
 _MOVED = "what this plan rests on has moved since it was made: nothing was pushed"
@@ -146,7 +150,8 @@ def _named(mapping: FieldMap, row: Row) -> str:
 
 
 async def apply(bridge: Bridge, plan: Plan, progress: Progress | None = None) -> Report:
-    """Exactly what the plan says; `PlanMoved`, before anything is pushed, where what it rests on has moved.
+    """Exactly what the plan says; `PlanMoved`, before anything is pushed, where what it rests on has moved. An undo
+    leaves alone what was edited since, and is refused where that is everything.
 
     It rests on its people as they were, on both sides, on what else was decided about them, on the mapping, and on the
     mirror that it was made in. The brake has ruled on it when it was made, and somebody has looked at it since: what
@@ -173,8 +178,12 @@ async def apply(bridge: Bridge, plan: Plan, progress: Progress | None = None) ->
 
 def _key(push: Row) -> str:
     """What is sent, and what it is sent over: a plan rests on both."""
-    over = [[detail["field"], detail["old"], detail["new"]] for detail in push["details"]]
-    return json.dumps([push["platform"], push["operation"], push["target"], push["payload"], over], sort_keys=True)
+    said = [push["platform"], push["operation"], push["target"], push["payload"], sorted(_over(push))]
+    return json.dumps(said, sort_keys=True)
+
+
+def _over(push: Row) -> set[str]:
+    return {json.dumps([detail[key] for key in ("field", "old", "new")]) for detail in push["details"]}
 
 
 def _about(plan: Plan, of: Plan) -> set[str]:
@@ -188,11 +197,22 @@ def _about(plan: Plan, of: Plan) -> set[str]:
 def _stage_undo(conn: Connection, bridge: Bridge, cycle: Cycle, plan: Plan) -> set[int]:
     assert plan.undoes is not None
     now = undoing.plan_of(conn, bridge, plan.undoes)
-    if [_key(push) for push in now.pushes] != [_key(push) for push in plan.pushes]:
+    pushes = _still_planned(plan, now)
+    if plan.pushes and not pushes:
         raise PlanMoved(_MOVED, hint=ANEW)
-    undoing.stage(conn, bridge, plan, cycle.report.run_id)
+    left = sum(len(push["details"]) for push in plan.pushes) - sum(len(push["details"]) for push in pushes)
+    if left:
+        _log.warning("left alone: edited since", fields=left, undoes=plan.undoes)
+    undoing.stage(conn, bridge, pushes, cycle.report.run_id)
     rows = outbox.to_be_said(conn)
     return {row["id"] for row in rows if row["run_id"] == cycle.report.run_id and row["lane"] == Lane.CHANGE}
+
+
+def _still_planned(plan: Plan, now: Plan) -> list[Row]:
+    """What an undo plan would give back, without the fields that somebody has edited since the run, also where the
+    mirror did not know that when the plan was made: no plan probes."""
+    planned = {(push["platform"], push["target"]): _over(push) for push in plan.pushes}
+    return [push for push in now.pushes if _over(push) <= planned.get((push["platform"], push["target"]), set())]
 
 
 async def _carry_out(bridge: Bridge, cycle: Cycle, plan: Plan, wanted: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,9 +156,9 @@ def _details(
     ]
 
 
-def stage(conn: Connection, bridge: Bridge, plan: Plan, run_id: int) -> None:
+def stage(conn: Connection, bridge: Bridge, pushes: Iterable[Row], run_id: int) -> None:
     """The pushes of an undo plan into the outbox. Raises PlanMoved where one of them was refused before."""
-    for push in plan.pushes:
+    for push in pushes:
         staged = outbox.stage(
             conn, person_id=push["person_id"], platform=Platform(push["platform"]),
             operation=Operation(push["operation"]), lane=Lane(push["lane"]), target=push["target"],

@@ -163,6 +163,20 @@ async def test_undo_restores_and_leaves_later_edits_alone(world: World) -> None:
     assert world.ov.contact("ann@example.com")["properties"]["city"] == "Oslo"
 
 
+async def test_undo_leaves_an_edit_alone_that_the_mirror_did_not_know_of(world: World) -> None:
+    await world.linked("ann", "bob")
+    for name in ("ann", "bob"):
+        world.ov.edit_contact(f"{name}@example.com", city="Oslo", region="OS")
+    report = await world.sync()
+    world.clock.advance(60)
+    world.do.edit_contact("crm-ann", city="Bern")
+    plan = await undoing.undo(world.bridge, report.run_id)
+    await planning.apply(world.bridge, plan)
+    ann, bob = (world.do.contact(f"crm-{name}") for name in ("ann", "bob"))
+    assert ann["city"] == "Bern" and bob["city"] == "Rome"
+    assert ann["state"] == bob["state"] != "OS", "the person's other fields are given back"
+
+
 async def test_undo_is_refused_if_somebody_edits_meanwhile(world: World) -> None:
     await world.linked("ann")
     world.ov.edit_contact("ann@example.com", city="Oslo")
