@@ -17,10 +17,8 @@ help: ## this list
 demo: $(VENV)/.run ## both platforms emulated, synced both ways, explained: no credentials needed
 	@$(BIN)/contact-bridge demo
 
-# The conformance suite runs by itself: its last file asks what the others have called.
 test: $(VENV)/.dev ## all tests, on SQLite and on a real Postgres
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),--ignore=tests/conformance)
-	@$(if $(ARGS),,$(BIN)/python -m pytest tests/conformance)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 SEEDS ?= 1000
 simulate: $(VENV)/.dev ## whole simulated days of the service, random and replayable (SEEDS=1000, or SEED=17)

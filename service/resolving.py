@@ -21,7 +21,7 @@ from service.decide.frame import AMBIGUOUS, EMAIL_TAKEN, LINK_EDITED, REMOVED, R
 from service.decide.merging import read_pair
 from service.errors import NobodyFound, UsageError
 from service.relinking import BY, LIST, NAMES
-from service.store import candidates, ledger, people, reports, separations
+from service.store import candidates, erasure, ledger, people, reports, separations
 from service.store.absorb import ADDRESS_OF_THE_ERASED
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
@@ -160,6 +160,7 @@ def _removed(conn: Connection, choice: Choice) -> str:
     person = people.person_by_id(conn, choice.person_id)
     contact_id = person.onvoard_contact_id if person is not None else None
     named = (reports.onvoard_contact(conn, contact_id) or {}).get("link_unique_id")
+    named = named or (erasure.named_by(conn, contact_id) if contact_id else None)
     unique_id = (person.unique_id if person is not None else None) or named
     if unique_id is None:
         return _moot(conn, choice, "nothing names that contact any more")

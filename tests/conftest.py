@@ -14,6 +14,7 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -29,8 +30,46 @@ settings.register_profile(
 settings.register_profile("deep", settings.get_profile("ci"), max_examples=20_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
+# Whichever worker is free takes the next test (`make test`): the longest come first, lest one be left alone at the end.
+_LONGEST = (
+    "tests/reliability/test_kills.py", "tests/conformance/", "tests/reliability/", "tests/simulation/",
+    "tests/cycle/test_consent_machine.py", "tests/cycle/test_soak.py", "tests/cycle/test_killed.py",
+    "tests/test_packaging.py", "tests/cli/test_demo.py", "tests/test_run.py", "tests/test_benchmarks.py",
+)  # fmt: skip
+# One worker has all of it: its last test looks back on the others, or something costly is made once for all of them.
+_TOGETHER = (
+    "tests/conformance/", "tests/reliability/test_database.py", "tests/test_packaging.py", "tests/cli/test_demo.py",
+    "tests/sandbox/test_sandbox_people.py",
+)  # fmt: skip
+
 # Durability is of no use to a database that lives for one test run.
 _FAST = "\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 60\n"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a test wants to be read although it passed: `record_property("told", ...)`."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "told":
+                terminalreporter.write_line(str(value))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: next((n for n, path in enumerate(_LONGEST) if item.nodeid.startswith(path)), 99))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Test by test, in the order of `items`. (xdist 3.8 does not find its own groups in pytest 9.2.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((path for path in _TOGETHER if nodeid.startswith(path)), nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

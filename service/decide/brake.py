@@ -18,6 +18,10 @@ def rule(conn: Connection, frame: Frame) -> dict[Platform, str]:
     before the opt-out, lets nobody pass.
     """
     held: dict[Platform, str] = {}
+    if not outbox.holds_back(conn, frame.run_id):
+        for platform in Platform:
+            ledger.unhold(conn, platform)
+        return held
     settled = people.settled_before(conn, frame.started_at)
     for platform in Platform:
         linked = settled + people.linked_until_now(conn, frame.run_id, platform)

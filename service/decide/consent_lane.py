@@ -8,12 +8,13 @@ from typing import Any
 from service.core.consent import FLAG, onvoard_opted_out
 from service.core.records import Platform
 from service.decide.frame import AMBIGUOUS, ASKED_AGAIN, RESUBSCRIBED, Frame
-from service.store import candidates, consents, ledger, outbox, people
+from service.store import candidates, consents, erasure, ledger, outbox, people
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 
 Row = dict[str, Any]
 OF_THE_ADDRESS = "opt-out of the address"
+UNSUPPRESSED = "unsuppressed on onvoard; the opt-outs on Digital Onboarding stand"
 
 
 def stage_opt_out(
@@ -115,6 +116,9 @@ def spread_of_frozen(conn: Connection, frame: Frame) -> None:
 def _spread_over_link(conn: Connection, frame: Frame, row: Row) -> None:
     onvoard_out, digital_out = onvoard_opted_out(row), bool(row["unsubscribe_email"])
     if onvoard_out == digital_out:
+        return
+    if digital_out and erasure.has_come_back(conn, row["contact_id"]):
+        opted_in_again(conn, frame, row["person_id"], Platform.ONVOARD, UNSUPPRESSED)
         return
     platform, target = (
         (Platform.DIGITAL_ONBOARDING, row["unique_id"]) if onvoard_out else (Platform.ONVOARD, row["contact_id"])

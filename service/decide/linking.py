@@ -71,6 +71,8 @@ class _Batch:
         self.taken: set[str] = set()  # unique_ids
         self.unsettled: set[str] = set()  # contact ids that have to be looked at once more
         self.opted_out = consents.addresses_out(conn, emails)
+        # A creation that may have taken effect comes first: whom it made is theirs, whatever addresses say by now.
+        self.waiting, self.made = outbox.creations_sent(conn)
         outbox.supersede(conn, [row["person_id"] for row in rows])
         by_side = [[row for row in rows if ("unique_id" in row) is digital] for digital in (False, True)]
         consent_lane.spread_of_addresses(conn, frame, *by_side)
@@ -84,7 +86,9 @@ class _Batch:
                 verdict = Ambiguous(
                     "several OnVoard contacts could be the same Digital Onboarding contact", onvoard=(row["id"],)
                 )
-            if not self._stops(row, verdict):
+            if row["person_id"] in self.waiting:
+                self.unsettled.add(row["id"])
+            elif not self._stops(row, verdict):
                 if self._unasked(row):
                     self.unsettled.add(row["id"])
                 elif isinstance(verdict, Same):
@@ -99,11 +103,14 @@ class _Batch:
 
     def digital_onboarding(self) -> None:
         for row in self.rows:
+            if row["unique_id"] in self.made:
+                continue
             contact = self.index.digital_onboarding.get(row["unique_id"])
             verdict = who_is_digital_onboarding(contact, self.index) if contact else New()
             if not self._stops(row, verdict) and isinstance(verdict, New):
                 self._create_on_onvoard(row)
-        people.settle_looks(self.conn, unique_ids=[row["unique_id"] for row in self.rows])
+        looked = {row["unique_id"] for row in self.rows} - self.made
+        people.settle_looks(self.conn, unique_ids=looked)
 
     def _unasked(self, row: Row) -> bool:
         """It names a Digital Onboarding contact of whom nobody has told yet: that one is asked about first."""

@@ -243,13 +243,12 @@ class _Person:
     def _unsuppressed(self) -> bool:
         """One who was suppressed on OnVoard and is no longer: what the opt-outs on Digital Onboarding mean now is for
         a person to say."""
-        fact = f"{erasure.UNSUPPRESSED}{self.onvoard['id']}"
-        if cursors.fact(self.conn, fact) is None:
+        if not erasure.has_come_back(self.conn, self.onvoard["id"]):
             return False
-        cursors.forget_fact(self.conn, fact)
+        cursors.forget_fact(self.conn, f"{erasure.UNSUPPRESSED}{self.onvoard['id']}")
         stands = {side: self.pair.of(side).opted_out for side in Platform}
         if stands[Platform.DIGITAL_ONBOARDING] and not stands[Platform.ONVOARD]:
-            why = "unsuppressed on onvoard; the opt-outs on Digital Onboarding stand"
+            why = consent_lane.UNSUPPRESSED
             consent_lane.opted_in_again(self.conn, self.frame, self.person.id, Platform.ONVOARD, why)
         self.pair = Pair(self.pair.onvoard, self.pair.digital_onboarding, ledger.advance(self.pair.bases, {}, stands))
         self.decision = Decision(

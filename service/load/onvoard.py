@@ -106,7 +106,8 @@ class OnvoardPushes:
     def _settle(self, conn: Connection, rows: Sequence[Row], outcomes: Sequence[Any]) -> dict[str, BaseException]:
         """-> the errors of those that have to be tried again, by target"""
         failed: dict[str, BaseException] = {}
-        for row, outcome in zip(rows, outcomes, strict=True):
+        # As a pull does, in the order of the contacts, so that the two do not wait for each other.
+        for row, outcome in sorted(zip(map(dict, rows), outcomes, strict=True), key=lambda pair: _answered(*pair)):
             now = self.now()
             if isinstance(outcome, _Found):
                 self.settler.found_on_onvoard(conn, row, outcome.contact, outcome.why, now)
@@ -161,6 +162,12 @@ class _Found:
 
     def __init__(self, contact: Any, why: str) -> None:
         self.contact, self.why = contact, why
+
+
+def _answered(row: Row, outcome: Any) -> str:
+    """The id of the record that an answer shows, or was to show."""
+    record = outcome.contact if isinstance(outcome, _Found) else outcome
+    return str(getattr(record, "id", row["target"]))
 
 
 def _stops_everybody(error: BaseException) -> bool:

@@ -46,7 +46,8 @@ class Queue:
                 if lane is Lane.CREATION and platform is Platform.DIGITAL_ONBOARDING and row["attempts"] > 0:
                     # It may be there already, and its user may have given it another e-mail: a change fills that in.
                     row["payload"] = {"unique_id": row["target"]}
-            outbox.mark_sending(conn, [row["id"] for row in rows], self.now())
+            if rows:
+                outbox.mark_sending(conn, [row["id"] for row in rows], self.now())
             return rows
 
         return await self.db.run(take)

@@ -60,6 +60,9 @@ class Settler:
     def found_on_onvoard(self, conn: Connection, row: Row, contact: Any, why: str, now: datetime) -> None:
         """The contact is not what the push rests on: it is read, and decided about anew."""
         absorb.onvoard_contacts(conn, [contact], run_id=self.run_id, now=now)
+        if contact.id != row["target"] and not mirror.raw_of(conn, contact.id):  # nobody may know who that is
+            outbox.mark(conn, [row["id"]], "dead", now, "the e-mail belongs to somebody who was erased")
+            return
         outbox.mark(conn, [row["id"]], "cancelled", now, why)
         people.touch(conn, [row["person_id"]])
 
@@ -159,7 +162,8 @@ class Settler:
         if person is None or person.onvoard_contact_id is None:
             outbox.mark(conn, [row["id"]], "cancelled", now, "the person has gone meanwhile")
             return
-        if holder is not None and holder.onvoard_contact_id not in (None, person.onvoard_contact_id):
+        taken = holder is not None and holder.onvoard_contact_id not in (None, person.onvoard_contact_id)
+        if taken or person.unique_id not in (None, contact.unique_id):
             outbox.mark(conn, [row["id"]], "cancelled", now, "the contact belongs to somebody else: looked at anew")
             people.touch(conn, [person.id])
             return

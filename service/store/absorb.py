@@ -158,16 +158,17 @@ def without_erased(conn: Connection, rows: list[Row], run_id: int, now: datetime
             living.append(row)
         else:
             erasure.opt_out(conn, person_id, row, run_id, now)
-            _ask_about_address(conn, row["unique_id"], run_id, now)
+            _ask_about_address(conn, row, run_id, now)
     return living
 
 
-def _ask_about_address(conn: Connection, unique_id: str, run_id: int, now: datetime) -> None:
+def _ask_about_address(conn: Connection, row: Row, run_id: int, now: datetime) -> None:
     """A linked, living person's contact was given the address of somebody suppressed or erased. Nothing of it is
-    stored, so that nothing about this person can go on until it has another one."""
-    person = people.person_of(conn, unique_id=unique_id)
+    stored but its opt-outs, so that nothing else about this person can go on until it has another one."""
+    person = people.person_of(conn, unique_id=row["unique_id"])
     if person is None or person.state != "active" or person.onvoard_contact_id is None:
         return
+    mirror.opted_out(conn, row["unique_id"], [flag for flag in erasure.OPT_OUTS if row.get(flag) is True])
     reason = "its e-mail on Digital Onboarding is that of somebody who is suppressed or erased: change it there"
     conflict_id, _ = ledger.open_conflict(conn, person.id, ADDRESS_OF_THE_ERASED, reason, now, run_id=run_id)
     ledger.freeze(conn, [person.id], conflict_id)
@@ -255,7 +256,11 @@ def removed_on_digital_onboarding(conn: Connection, rows: Iterable[Row], run_id:
         person = conn.execute(
             select(t.persons)
             .outerjoin(t.onvoard_contacts, t.onvoard_contacts.c.id == t.persons.c.onvoard_contact_id)
-            .where((t.persons.c.unique_id == unique_id) | (t.onvoard_contacts.c.link_unique_id == unique_id))
+            .where(
+                (t.persons.c.unique_id == unique_id)
+                | (t.onvoard_contacts.c.link_unique_id == unique_id)
+                | t.persons.c.onvoard_contact_id.in_(erasure.come_back(conn, unique_id))
+            )
         ).first()
         table = t.digital_onboarding_contacts
         flags = {flag: row.get(flag) for flag in erasure.OPT_OUTS}

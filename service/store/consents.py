@@ -3,11 +3,12 @@ other side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, exists, func, insert, literal, or_, select, update
 
 from service.core.records import Platform
 from service.store import tables as t
@@ -23,17 +24,27 @@ def note(conn: Connection, now: datetime) -> None:
 
     An opt-out is noted once per contact and address.
     """
+    for statement in _notes():
+        conn.execute(statement, {"now": now})
+
+
+@cache  # they take longer to say than to carry out
+def _notes() -> Sequence[Any]:
+    """What notes new opt-outs, and what lifts those that are shown no longer."""
+    statements: list[Any] = []
     for platform, key, table, channel, out, source, seen_at in _shown():
+        now = bindparam("now", type_=seen_at.type)
         address = table.c.email_key
         here = and_(_R.c.platform == platform.value, _R.c.contact == key, _R.c.channel == channel)
         known = exists().where(here, _R.c.lifted_at.is_(None), _R.c.email_key.is_not_distinct_from(address))
-        values = (literal(platform.value), key, literal(channel), address, source)
-        seen = func.coalesce(seen_at, literal(now, type_=seen_at.type))
-        new = select(*values, seen).where(_living(table), out, ~known)
-        conn.execute(insert(_R).from_select(["platform", "contact", "channel", "email_key", "source", "seen_at"], new))
+        values = (literal(platform.value), key, literal(channel), address, source, func.coalesce(seen_at, now))
+        new = select(*values).where(_living(table), out, ~known)
+        columns = ["platform", "contact", "channel", "email_key", "source", "seen_at"]
+        statements.append(insert(_R).from_select(columns, new))
         back = select(key).where(_living(table), ~out)
         theirs = (_R.c.platform == platform.value, _R.c.channel == channel, _R.c.lifted_at.is_(None))
-        conn.execute(update(_R).where(*theirs, _R.c.contact.in_(back)).values(lifted_at=now))
+        statements.append(update(_R).where(*theirs, _R.c.contact.in_(back)).values(lifted_at=now))
+    return statements
 
 
 def _living(table: t.Table) -> Any:

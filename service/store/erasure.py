@@ -2,8 +2,9 @@
 back (contract section 4).
 
 `suppressed` is taken back by an unsuppression on OnVoard, `erased` by nothing. A tombstone holds platform ids and keyed
-hashes. The only personal data that may outlive it for a moment is the `unique_id` in an opt-out that Digital Onboarding
-has not confirmed yet; `wipe_opt_out` takes that away. What names the person in rows about others is left to `traces`.
+hashes; beside it stands which letters of a unique_id were capitals, where that was an address. The only personal data
+that may outlive it for a moment is the `unique_id` in an opt-out that Digital Onboarding has not confirmed yet;
+`wipe_opt_out` takes that away. What names the person in rows about others is left to `traces`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from service.store.outbox import Lane, Operation
 Row = dict[str, Any]
 UNSUPPRESSED = "unsuppressed:"
 """Facts of people who came back: contact id -> unique_id, "" where it is not known."""
+CAPITALS = "capitals:"
+"""Facts of suppressed people: contact id -> at which places their unique_id, an address, has capitals."""
 SCRUB_DUE = "scrub_due"
 """A fact: somebody was erased, and what is left of them elsewhere in the database is still to be cleared away."""
 OPT_OUTS = {"unsubscribe_email": True, "unsubscribe_sms": True}
@@ -154,6 +157,8 @@ def bury(conn: Connection, who: Whom, state: str, now: datetime) -> Counter[str]
     buried = _write_stones(conn, who, held, now)
     conn.execute(delete(t.persons).where(p.id.in_(people_ - buried)))
     conn.execute(update(t.persons).where(p.id.in_(buried)).values(state=state, unique_id=None, conflict_id=None))
+    if state == ERASED and who.contact_id is not None:
+        cursors.forget_fact(conn, f"{CAPITALS}{who.contact_id}")
     cursors.set_fact(conn, SCRUB_DUE, "yes")
     return erased
 
@@ -167,6 +172,9 @@ def _write_stones(conn: Connection, who: Whom, held: Mapping[str, int], now: dat
     stones = [(who.person_id, email, first)]
     stones += [(held.get(row["unique_id"]) or new_person(conn, now), email, row) for row in who.partners[1:]]
     stones += [(new_person(conn, now), other, {"unique_id": first["unique_id"], "id": None}) for other in more]
+    named = first["unique_id"] or ""
+    if who.contact_id is not None and "@" in named:
+        cursors.set_fact(conn, f"{CAPITALS}{who.contact_id}", _capitals(named))
     for holder, address, contact in stones:
         unique_id = contact["unique_id"]
         row = {
@@ -182,6 +190,15 @@ def _write_stones(conn: Connection, who: Whom, held: Mapping[str, int], now: dat
         statement = insert(conn, t.tombstones)
         conn.execute(statement.on_conflict_do_update(index_elements=["person_id"], set_=known), row)
     return {holder for holder, _, _ in stones}
+
+
+def _capitals(text: str) -> str:
+    return ",".join(str(place) for place, letter in enumerate(text.strip()) if "A" <= letter <= "Z")
+
+
+def _respelled(address: str, capitals: str) -> str:
+    places = {int(place) for place in capitals.split(",") if place}
+    return "".join(letter.upper() if place in places else letter for place, letter in enumerate(address))
 
 
 def opt_out(conn: Connection, person_id: int, partner: Row, run_id: int, now: datetime) -> None:
@@ -385,9 +402,25 @@ def revive(conn: Connection, contact: Row) -> None:
     conn.execute(delete(t.persons).where(p.id.in_(others), p.state == SUPPRESSED))  # their tombstones go with them
     email = contact.get("email") or ""
     by_address = stone.unique_id_hash is not None and Hasher(conn)(email) == stone.unique_id_hash
-    cursors.set_fact(
-        conn, f"{UNSUPPRESSED}{contact['id']}", stone.unique_id or (normal_email(email) if by_address else "")
-    )
+    capitals = cursors.fact(conn, f"{CAPITALS}{contact['id']}") or ""
+    cursors.forget_fact(conn, f"{CAPITALS}{contact['id']}")
+    named = stone.unique_id or (_respelled(normal_email(email), capitals) if by_address else "")
+    cursors.set_fact(conn, f"{UNSUPPRESSED}{contact['id']}", named)
+
+
+def has_come_back(conn: Connection, contact_id: str) -> bool:
+    """From a suppression, and has not been linked again, or not looked at, since."""
+    return cursors.fact(conn, f"{UNSUPPRESSED}{contact_id}") is not None
+
+
+def named_by(conn: Connection, contact_id: str) -> str | None:
+    """The unique_id by which Digital Onboarding knew somebody who has come back, as long as they are not linked."""
+    return cursors.fact(conn, f"{UNSUPPRESSED}{contact_id}") or None
+
+
+def come_back(conn: Connection, unique_id: str) -> list[str]:
+    """The OnVoard contacts of those among them who had this one."""
+    return [contact_id for contact_id, named in cursors.facts_under(conn, UNSUPPRESSED).items() if named == unique_id]
 
 
 def to_be_asked(conn: Connection) -> list[str]:

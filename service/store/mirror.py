@@ -150,6 +150,14 @@ def save_digital_contacts(conn: Connection, rows: Sequence[Row]) -> None:
         _execute_many(conn, upsert, unique(rows, "unique_id"))
 
 
+def opted_out(conn: Connection, unique_id: str, flags: Iterable[str]) -> None:
+    """The opt-outs alone, of a contact of which nothing else may be taken over."""
+    table = t.digital_onboarding_contacts
+    for flag in flags:
+        news = (table.c.unique_id == unique_id, table.c[flag].is_not(True))
+        conn.execute(update(table).where(*news).values({flag: True, "dirty": True}))
+
+
 def known_digital_contacts(conn: Connection, unique_ids: Iterable[str]) -> dict[str, Row]:
     """By unique_id, and locked: they are about to be merged with what the platform says now."""
     table = t.digital_onboarding_contacts

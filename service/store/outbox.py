@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, literal, or_, select, update
 
 from service.core.consent import FLAGS
 from service.core.records import Platform
@@ -23,6 +23,13 @@ from service.store.mirror import in_parts, insert
 
 Row = dict[str, Any]
 _O = t.outbox
+_WAITING = (
+    select(_O)
+    .where(_O.c.status == "pending", _O.c.lane == bindparam("in_lane"), _O.c.platform == bindparam("towards"))
+    .where(_O.c.id > bindparam("after"))
+    .order_by(_O.c.id)
+    .limit(bindparam("most"))
+)
 DISCARDED = "discarded by a person: "
 
 
@@ -114,9 +121,9 @@ def creation_open(conn: Connection, person_id: int) -> bool:
 def creations_sent(conn: Connection) -> tuple[set[int], set[str]]:
     """Creations on Digital Onboarding that may have taken effect, and are to be sent again. -> (for whom, under which
     unique_ids)"""
-    where = (_O.c.lane == int(Lane.CREATION), _O.c.platform == Platform.DIGITAL_ONBOARDING.value)
-    query = select(_O.c.person_id, _O.c.target).where(*where, _O.c.status.in_(["pending", "unknown"]), _O.c.attempts > 0)
-    rows = conn.execute(query).all()
+    theirs = (_O.c.lane == int(Lane.CREATION), _O.c.platform == Platform.DIGITAL_ONBOARDING.value)
+    query = select(_O.c.person_id, _O.c.target).where(*theirs, _O.c.attempts > 0)
+    rows = conn.execute(query.where(_O.c.status.in_(["pending", "unknown"]))).all()
     return {row.person_id for row in rows}, {row.target for row in rows}
 
 
@@ -128,13 +135,8 @@ def opt_out_open(conn: Connection, platform: Platform, target: str) -> bool:
 
 def waiting(conn: Connection, lane: Lane, platform: Platform, limit: int, *, after: int = 0) -> list[Row]:
     """The next rows of a lane, oldest first."""
-    query = (
-        select(_O)
-        .where(_O.c.status == "pending", _O.c.lane == int(lane), _O.c.platform == platform.value, _O.c.id > after)
-        .order_by(_O.c.id)
-        .limit(limit)
-    )
-    return [dict(row) for row in conn.execute(query).mappings()]
+    values = {"in_lane": int(lane), "towards": platform.value, "after": after, "most": limit}
+    return [dict(row) for row in conn.execute(_WAITING, values).mappings()]
 
 
 def mark_sending(conn: Connection, ids: Sequence[int], now: datetime) -> None:
@@ -144,9 +146,9 @@ def mark_sending(conn: Connection, ids: Sequence[int], now: datetime) -> None:
 
 
 def put_back(conn: Connection, ids: Sequence[int], now: datetime) -> None:
-    """These were not sent after all."""
+    """These were not sent after all; what was cancelled meanwhile stays so."""
     values = {"status": "pending", "attempts": _O.c.attempts - 1, "updated_at": now}
-    conn.execute(update(_O).where(_O.c.id.in_(ids)).values(values))
+    conn.execute(update(_O).where(_O.c.id.in_(ids), _O.c.status == "sending").values(values))
 
 
 def mark(conn: Connection, ids: Iterable[int], status: str, now: datetime, error: str | None = None) -> None:
@@ -203,6 +205,12 @@ def take_up(conn: Connection, now: datetime) -> list[Row]:
     conn.execute(update(_O).where(_O.c.status == "unknown", completion).values(status="pending", updated_at=now))
     unknown = select(_O).where(_O.c.status == "unknown", _O.c.lane >= int(Lane.ACTIVITY)).order_by(_O.c.id)
     return [dict(row) for row in conn.execute(unknown).mappings()]
+
+
+def holds_back(conn: Connection, run_id: int) -> bool:
+    """Whether anything that a run has decided waits for the brake's ruling."""
+    held = select(_O.c.id).where(_O.c.run_id == run_id, _O.c.status == "held")
+    return conn.execute(held.limit(1)).first() is not None
 
 
 def changed_people(conn: Connection, run_id: int, platform: Platform) -> tuple[int, int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from service.errors import OutcomeUnknown
 from tests.cycle.world import World, members, show
 
 
@@ -133,6 +136,57 @@ async def test_a_creation_whose_answer_was_lost_is_still_our_creation(world: Wor
     await world.sync()
     assert world.status("ann@example.com") == ("linked", "created") and len(world.do.contacts) == 1
     assert world.unequal() == [] and world.conflicts(status="resolved") == []
+    await world.quiet()
+
+
+async def _half_created(world: World) -> None:
+    """ann@ is made on Digital Onboarding by a run that never hears of it."""
+    world.ov.add_contact("ann@example.com", name="Ann Lee")
+    for _ in range(3):
+        world.sandbox.fail("digital_onboarding", "reset_after", method="POST", path="/v1/contacts")
+    with pytest.raises(OutcomeUnknown):
+        await world.sync()
+    world.clock.advance(60)
+    assert world.do.find("ann@example.com") is not None
+
+
+async def test_a_creation_that_is_sent_again_overwrites_nothing(both: World) -> None:
+    await _half_created(both)
+    both.do.edit_contact("ann@example.com", email="ann.lee@example.com")
+    await both.import_export()
+    await both.sync()
+    assert both.do.contact("ann@example.com")["email"] == "ann.lee@example.com"
+    assert both.status("ann.lee@example.com") == ("linked", "created") and both.unequal() == []
+    await both.quiet()
+
+
+async def test_whom_an_unheard_creation_made_is_theirs_whatever_address_they_have_by_now(both: World) -> None:
+    """Somebody else has her new address over there: a question, and no double of her under the old one."""
+    both.do.add_contact(unique_id="crm-lee", email="lee@example.com", name_first="Lee", name_last="Other")
+    await _half_created(both)
+    both.ov.edit_contact("ann@example.com", email="lee@example.com")
+    await both.import_export()
+    await both.sync()
+    assert (len(both.ov.contacts), len(both.do.contacts)) == (1, 2)
+    assert both.do.contact("crm-lee")["name_last"] == "Other"
+    assert both.value("SELECT unique_id FROM people WHERE onvoard_contact_id IS NOT NULL") == "ann@example.com"
+    await both.quiet()
+
+
+async def test_who_was_found_under_another_address_is_not_created_again(world: World) -> None:
+    """The answer that told of her creation on OnVoard was lost, and she has moved since: her link property tells."""
+    await world.setup()
+    world.do.add_contact(unique_id="crm-ann", email="ann@example.com", name_first="Ann", name_last="Lee")
+    await world.import_export()
+    for _ in range(3):
+        world.sandbox.fail("onvoard", "reset_after", method="POST", path="/v2/contacts/create-or-update")
+    with pytest.raises(OutcomeUnknown):
+        await world.sync()
+    world.clock.advance(60)
+    world.ov.edit_contact("ann@example.com", email="ann.lee@example.com")
+    await world.sync()
+    assert [contact["email"] for contact in world.ov.contact_list()] == ["ann.lee@example.com"]
+    assert world.do.contact("crm-ann")["email"] == "ann.lee@example.com"
     await world.quiet()
 
 

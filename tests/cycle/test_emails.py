@@ -35,6 +35,20 @@ async def test_a_cleared_email_does_not_travel(world: World) -> None:
     await world.quiet()
 
 
+async def test_an_email_that_somebody_else_was_given_unread_is_a_conflict_and_no_dead_letter(both: World) -> None:
+    """A plain sync has not read that bob has moved there; OnVoard's refusal says so."""
+    await both.linked("ann", "bob")
+    both.clock.advance(600)
+    await both.sync(full=False)
+    both.ov.edit_contact("bob@example.com", email="new@example.com")
+    both.do.edit_contact("crm-ann", email="new@example.com")
+    both.clock.advance(7 * 3600)
+    await both.sync(full=False)
+    assert [conflict["kind"] for conflict in both.conflicts()] == ["email_taken"]
+    assert both.rows("SELECT id FROM outbox WHERE status = 'dead'") == []
+    assert both.ov.contact("ann@example.com") and both.ov.contact("new@example.com")["name"] == "Bob Lee"
+
+
 async def test_a_new_email_that_belongs_to_somebody_else_is_a_conflict(world: World) -> None:
     await world.linked("ann", "bob", "cat")
     world.do.edit_contact("crm-ann", email="bob@example.com", city="Bern")

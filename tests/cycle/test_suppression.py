@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from service import resolving
+from service.core.records import Platform
 from service.platforms.onvoard.enums import ResourceIconType, ResourceKind
 from tests.cycle.world import World, is_opt_out, members
 
@@ -73,7 +75,7 @@ async def test_a_suppressed_person_is_opted_out_of_both_and_erased(both: World, 
     assert both.activities("unsubscribed") == []
 
 
-@pytest.mark.parametrize("unique_id", ["crm-s", WHO])
+@pytest.mark.parametrize("unique_id", ["crm-s", WHO, "Susan.Secret@Example.com"])
 async def test_an_unsuppressed_person_is_linked_again_and_asked_about(world: World, unique_id: str) -> None:
     await _susan(world, unique_id)
     world.ov.suppress(WHO)
@@ -90,6 +92,25 @@ async def test_an_unsuppressed_person_is_linked_again_and_asked_about(world: Wor
     assert world.ov.contact(WHO)["email_unsubscribed"] is False
     assert world.people()[WHO]["unique_id"] == unique_id
     assert world.ov.contact(WHO)["name"].startswith("Susan"), "what was erased there is filled again"
+    await world.quiet()
+
+
+async def test_who_was_removed_over_there_while_suppressed_is_a_question(world: World) -> None:
+    await _susan(world, "crm-s")
+    world.ov.suppress(WHO)
+    await world.sync()
+    world.do.remove_contact("crm-s")
+    world.clock.advance(60)
+    world.ov.unsuppress(WHO)
+    await world.sync()
+    (conflict,) = world.conflicts()
+    assert conflict["kind"] == "removed_on_digital_onboarding"
+    assert world.do.contact("crm-s")["name_first"] is None, "nothing is filled in before a person says so"
+    await world.quiet()
+    with world.db.begin() as conn:
+        resolving.resolve(conn, world.mapping, conflict["id"], Platform.ONVOARD, None, world.clock.now())
+    await world.sync()
+    assert world.status(WHO) == ("linked", "property") and world.conflicts() == []
     await world.quiet()
 
 
@@ -252,6 +273,10 @@ async def test_who_is_given_the_address_of_somebody_suppressed_stands_still_unti
     assert both.ov.contact("bob@example.com")["properties"]["city"] == "Rome"
     assert "ann@example.com" not in both.mirror_text()
     assert (await both.sync()).new_conflicts == 0
+    await both.quiet()
+    both.ov.unsubscribe("bob@example.com")
+    await both.sync()
+    await both.quiet()
     both.clock.advance(60)
     both.do.edit_contact("crm-bob", email="bob@example.com")
     await both.sync()

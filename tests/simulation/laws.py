@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.network import POISON
 from tests.simulation.users import poisoned
-from tests.simulation.watch import DO, OV, Contact, LawBroken, Watch
+from tests.simulation.watch import DO, OV, Contact, LawBroken, Overwritten, Watch, members
 
 if TYPE_CHECKING:
     from service.sandbox.journal import Entry
@@ -40,8 +40,14 @@ def everything_was_read(watch: Watch, *, by_cursor: bool) -> None:
         have = {row["id"] for row in watch.rows(f"SELECT id FROM {table}")}
         if watch.forgotten or watch.suppressed:
             return  # an address that was theirs may be anybody's by now, and nothing is kept under it
+        if by_cursor:  # an activity of our own has an older date than its record: its answer tells of it, or a sweep
+            there = {key: each for key, each in there.items() if not _is_ours(each)}
         if lack := [key for key, each in there.items() if each.contact_id in never and key not in have]:
             raise LawBroken(7, f"{table} that nobody has read: {lack}")
+
+
+def _is_ours(record: Any) -> bool:
+    return str(getattr(record, "type", "")).startswith("custom.digital_onboarding_")
 
 
 def no_writes(watch: Watch, entries: list[Entry], *, probes: bool) -> None:
@@ -55,9 +61,9 @@ def no_writes(watch: Watch, entries: list[Entry], *, probes: bool) -> None:
 
 
 def is_probe(entry: Entry) -> bool:
-    if entry.platform != DO or not isinstance(entry.body, dict):
+    if entry.platform != DO or entry.path != "/v1/contacts" or not isinstance(entry.body, dict):
         return False
-    return all(set(member) == {"unique_id"} for member in entry.body.get("contacts", [entry.body]))
+    return all(set(member) == {"unique_id"} for member in members(entry.body))
 
 
 def at_rest(watch: Watch) -> None:
@@ -131,10 +137,21 @@ def _losses_on_record(watch: Watch, contacts: dict[Contact, Row]) -> None:
         pair = (each.contact, each.other or each.contact)
         if any(watch.is_forgotten(one) or watch.was_suppressed(one) for one in pair):
             continue  # their history is erased
-        where = history["conflicts"] | history["changes"] if each.elsewhere else history["conflicts"]
+        # Where the other side's value could not be carried over, the two were left as unlike as they were: the next
+        # value that can be, changes one side alone.
+        one_sided = each.elsewhere or _was_left_alone(watch, each)
+        where = history["conflicts"] | history["changes"] if one_sided else history["conflicts"]
         if not watch.literal(each.contact, each.field, each.value) & where:
             lost = f"{each.value!r}, lost at {each.at:%d %H:%M:%S}"
             raise LawBroken(2, f"{each.contact} {each.field}: {lost}, is nowhere")
+
+
+def _was_left_alone(watch: Watch, each: Overwritten) -> bool:
+    told = (
+        "SELECT k.id FROM conflicts k JOIN people p ON p.person_id = k.person_id WHERE k.kind = 'not_transferable'"
+        " AND k.field = :field AND :id IN (p.onvoard_contact_id, p.digital_onboarding_contact_id)"
+    )
+    return bool(watch.rows(told, field=each.field, id=each.contact[1]))
 
 
 def _consent(watch: Watch, contacts: dict[Contact, Row]) -> None:

@@ -15,6 +15,7 @@ from service.core import reconcile
 from service.core.records import Platform, native
 from service.decide import consent_lane, merging
 from service.extract.onvoard import OnvoardReader
+from service.extract.sweeping import Sweeper
 from service.load import digital_onboarding, onvoard
 from service.load.digital_onboarding import DigitalPushes
 from service.load.onvoard import OnvoardPushes
@@ -100,6 +101,13 @@ def _sends_again_unlooked() -> Any:
     return stack
 
 
+def _starts_again_unlooked() -> Any:
+    async def pending(self: Any, row: Any) -> None:
+        await self.db.run(lambda conn: outbox.mark(conn, [row["id"]], "pending", self.now()))
+
+    return mock.patch.object(DigitalPushes, "look_for", pending)
+
+
 def _a_batch_dies_whole() -> Any:
     send = DigitalPushes._send_batch
 
@@ -155,7 +163,7 @@ def _any_account_will_do() -> Any:
 
 
 def _nobody_is_suspicious() -> Any:
-    return mock.patch.object(OnvoardReader, "_suspect", mock.AsyncMock())
+    return mock.patch.object(Sweeper, "_suspect", mock.AsyncMock())
 
 
 MUTATIONS = (
@@ -165,6 +173,7 @@ MUTATIONS = (
     Mutation(4, "a push raises consent", _opt_ins_travel),
     Mutation(4, "an opt-out does not travel", _opt_outs_stay),
     Mutation(5, "an unclear activity is sent again unlooked", _sends_again_unlooked, seed=602, rough=True),
+    Mutation(5, "an unclear journey is started again unlooked", _starts_again_unlooked, seed=61010, rough=True),
     Mutation(6, "a refused batch is given up whole", _a_batch_dies_whole, rough=True),
     Mutation(7, "the cursor runs ahead of its rows", _cursor_runs_ahead),
     Mutation(7, "deleted without a 404", _gone_without_a_404, seed=602),

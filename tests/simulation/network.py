@@ -124,7 +124,8 @@ class _Wire(httpx.AsyncBaseTransport):
             self._process.kill()
         await asyncio.sleep(dice.uniform(0.01, 0.3))
         self._process.step()
-        unsure = weather.unsure * (4 if call.path == "/v2/contact-activities" else is_write)
+        once = call.path == "/v2/contact-activities" or call.path.endswith("/journeys")
+        unsure = weather.unsure * (4 if once else is_write)
         if 1 - luck < max(weather.after, unsure):
             return self._fail(request, dice.choice(AFTER), raw, headers)
         return httpx.Response(reply.status, headers=headers, content=raw, request=request)

@@ -6,4 +6,11 @@ A seed is a world as long as the simulator stays as it is; what a bug needs is i
 REGRESSIONS: dict[int, str] = {
     8: "law 4: a patch right after an opt-out left the flag out, and a platform that falls back to defaults raised it",
     22: "law 4: the same, with a field that was changed in the same cycle",
+    9016: "law 1: an unsuppressed person, whose unique_id was their address in capitals, was asked about in lower case",
+    20217: "law 1: an opt-out was sent for ever to whom has the address of somebody erased",
+    30105: "law 6: an address that somebody else had been given, which only a sweep would read, made a dead letter",
+    30143: "law 6: a push that was blanked while it was on its way, by an erasure, came back empty",
+    30154: "law 2: a creation of unknown outcome took over somebody who had been linked to another contact since",
+    30217: "law 2: a creation that was sent again overwrote the e-mail that its user had changed",
+    40180: "law 1: who was frozen late in a run was opted out in the next one; after a suppression, unasked",
 }

@@ -156,7 +156,7 @@ class Watch:
             if was is not None and now is not None:
                 self._check_effect(contact, was, now)
         if platform == DO:
-            for member in body.get("contacts", [body]):
+            for member in members(body):
                 found = self.do.find(member["unique_id"])
                 if found is not None and (DO, found.id) not in before:
                     self._made((DO, found.id))
@@ -172,7 +172,7 @@ class Watch:
 
     def _touched(self, platform: str, call: Call, body: dict[str, Any]) -> list[Contact]:
         if platform == DO:
-            found = [self.do.find(member.get("unique_id", "")) for member in body.get("contacts", [body])]
+            found = [self.do.find(member.get("unique_id", "")) for member in members(body)]
             return [(DO, each.id) for each in found if each is not None]
         if call.path in CREATE:
             known = self.ov.find_contact(body.get("email", ""))
@@ -195,12 +195,12 @@ class Watch:
         if any(value is not True for value in _flags(body)):
             self.breaks(4, f"raises consent: {told}")
         if platform == DO:
-            members = body.get("contacts", [body])
-            ids = [member.get("unique_id") for member in members]
-            self.probes += all(set(member) == {"unique_id"} for member in members)
+            told_of = members(body)
+            ids = [member.get("unique_id") for member in told_of]
+            self.probes += call.path == "/v1/contacts" and all(set(each) == {"unique_id"} for each in told_of)
             if not all(ids) or len(set(ids)) != len(ids):
                 self.breaks(2, f"unique_ids: {told}")
-            if any(RESERVED & set(member) for member in members):
+            if any(RESERVED & set(member) for member in told_of):
                 self.breaks(2, f"reserved keys: {told}")
         elif call.path == "/v2/contact-activities" and ("contact_email" in body or "timestamp" not in body):
             self.breaks(5, f"an activity by e-mail, or without its time: {told}")
@@ -272,6 +272,11 @@ class Watch:
 
 def _json(value: Any) -> Any:
     return (json.loads(value) if isinstance(value, str) else value) or {}
+
+
+def members(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The contacts of a write to Digital Onboarding."""
+    return list(body.get("contacts", [body.get("contact", body)]))
 
 
 def _flags(value: Any) -> Iterator[Any]:
