@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -22,8 +23,9 @@ from service.extract.sweeping import Sweeper
 from service.load.drain import Drain
 from service.load.settle import Settler
 from service.progress import Progress, Silent
-from service.store import candidates, consents, cursors, erasure, ledger, mirror, outbox, people
+from service.store import absorb, candidates, consents, cursors, erasure, ledger, mirror, outbox, people
 from service.store.database import Connection
+from service.store.outbox import Lane
 
 _log = structlog.get_logger()
 
@@ -56,7 +58,21 @@ class Cycle:
     async def take_up(self) -> None:
         """What an earlier run left half-said."""
         unknown = await self.bridge.db.run(lambda conn: outbox.take_up(conn, self.bridge.now()))
-        await self.drain.look_for(unknown)
+        changes = [row for row in unknown if row["lane"] == Lane.CHANGE]
+        if changes:
+            await self._look_at(changes)
+        await self.drain.look_for([row for row in unknown if row not in changes])
+
+    async def _look_at(self, changes: Sequence[dict[str, Any]]) -> None:
+        """Whose change may have arrived is read again before anything is decided about them."""
+        db, targets = self.bridge.db, {platform: set[str]() for platform in Platform}
+        for row in changes:
+            targets[Platform(row["platform"])].add(row["target"])
+        await db.run(lambda conn: absorb.want_reread(conn, targets[Platform.ONVOARD], None))
+        await self.onvoard.follow_hints()
+        if self.bridge.settings.digital_onboarding.refresh == "probe":
+            await self.digital.probe_all(sorted(targets[Platform.DIGITAL_ONBOARDING]))
+        await db.run(lambda conn: self.drain.settler.looked_at(conn, changes, self.bridge.now()))
 
     async def pull(self, *, full: bool = False, allow_empty: bool = False) -> None:
         """OnVoard's news, or every record; what both sides know about themselves. Reads only."""

@@ -173,7 +173,7 @@ class _Batch:
             self.conn, person_id=row["person_id"], platform=Platform.DIGITAL_ONBOARDING,
             operation=Operation.CREATE_CONTACT, lane=Lane.CREATION, target=unique_id, payload=payload,
             details=[{"field": key, "old": None, "new": value, "why": why} for key, value in payload.items()],
-            run_id=frame.run_id, now=frame.now,
+            basis={"fields": {"email": row["email"]}}, run_id=frame.run_id, now=frame.now,
         )  # fmt: skip
 
     def _create_on_onvoard(self, row: Row) -> None:

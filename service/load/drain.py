@@ -32,7 +32,7 @@ class Drain:
         progress: Progress,
         batch_size: int,
     ) -> None:
-        self.queue = Queue(db, now)
+        self.queue, self.settler = Queue(db, now), settler
         self.onvoard = OnvoardPushes(onvoard, self.queue, settler, progress)
         self.digital = DigitalPushes(digital, self.queue, settler, progress, batch_size)
 

@@ -60,11 +60,13 @@ class OnvoardPushes:
         if row["operation"] == Operation.PATCH_CONTACT:
             return await self._patch(row)
         # Create-or-update would overwrite one that came into being since we last read: look first.
-        found = await self.client.contacts.list(email=payload["email"].strip(), page_size=100)
-        same = [c for c in found.items if normal_email(c.email) == row["target"]]
-        if same:
-            return _Found(same[0], "it exists on OnVoard already: linked, not created")
-        return await self.client.contacts.create_or_update(**payload)
+        found = await self._with_its_address(row)
+        return found or await self.client.contacts.create_or_update(**payload)
+
+    async def _with_its_address(self, row: Row) -> _Found | None:
+        page = await self.client.contacts.list(email=row["payload"]["email"].strip(), page_size=100)
+        same = [contact for contact in page.items if normal_email(contact.email) == row["target"]]
+        return _Found(same[0], "it exists on OnVoard already: linked, not created") if same else None
 
     async def _announce(self, row: Row) -> Any:
         """What is refused may be so because the contact was deleted or suppressed since we last read it."""
@@ -125,7 +127,12 @@ class OnvoardPushes:
         return failed
 
     async def look_for(self, row: Row) -> None:
-        """An activity of unknown outcome: done if OnVoard has one with its `sync_id`, else to be sent again (law 5)."""
+        """An activity of unknown outcome: done if OnVoard has one with its `sync_id`, else to be sent again (law 5). A
+        contact that was perhaps made: whoever has its address by now, else it is made."""
+        if row["operation"] == Operation.CREATE_CONTACT:
+            contact = await self._with_its_address(row)
+            await self.db.run(lambda conn: self._looked_for(conn, row, contact))
+            return
         try:
             found = await self._find_activity(row["payload"])
         except NotFound:
@@ -139,6 +146,12 @@ class OnvoardPushes:
                 self.settler.activity(conn, row, found, self.now())
 
         await self.db.run(settle)
+
+    def _looked_for(self, conn: Connection, row: Row, found: _Found | None) -> None:
+        if found is None:
+            outbox.mark(conn, [row["id"]], "pending", self.now(), row["last_error"])
+        else:
+            self.settler.found_on_onvoard(conn, row, found.contact, found.why, self.now())
 
     async def _find_activity(self, payload: dict[str, Any]) -> Any:
         at = datetime.fromtimestamp(payload["timestamp"], UTC)

@@ -57,11 +57,53 @@ class Settler:
             outbox.supersede(conn, [row["person_id"]])
             people.touch(conn, [row["person_id"]])
 
+    def looked_at(self, conn: Connection, rows: Sequence[Row], now: datetime) -> None:
+        """Changes whose answers were lost, when their contacts have been read again: what has arrived is agreed on, and
+        is no edit of that side. Whatever else stands there is decided about."""
+        for row in rows:
+            platform = Platform(row["platform"])
+            shown = self._shown(conn, platform, row["target"])
+            source = native(row["basis"].get("fields") or {})
+            arrived = self._arrived(conn, row["person_id"], platform, source, shown, now)
+            if arrived == source.keys() != set():
+                outbox.mark(conn, [row["id"]], "done", now)
+                self._history(conn, row, platform, shown, now)
+            else:
+                outbox.mark(conn, [row["id"]], "cancelled", now, outbox.DECIDED_ANEW)
+        people.touch(conn, {row["person_id"] for row in rows})
+
+    def _shown(self, conn: Connection, platform: Platform, target: str) -> dict[str, Native]:
+        if platform is Platform.ONVOARD:
+            return self.mapping.read_onvoard(mirror.raw_of(conn, target))
+        known = mirror.known_digital_contacts(conn, [target]).get(target) or {}
+        return self.mapping.read_digital_onboarding(known.get("raw") or {})
+
+    def _arrived(
+        self, conn: Connection, person_id: int, platform: Platform, source: Mapping[str, Native],
+        shown: Mapping[str, Native], now: datetime,
+    ) -> set[str]:  # fmt: skip
+        """The fields of a push that a platform shows as they were sent: on these the two sides have agreed."""
+        key, region = self.mapping.key, self.mapping.region(shown)
+        known = [rule for name, rule in self.mapping.by_name.items() if name in source and name in shown]
+        same = {r.name for r in known if key(r, source[r.name], region) == key(r, shown[r.name], region)}
+        settled = {side: {n: each[n] for n in same} for side, each in ((platform, shown), (platform.other, source))}
+        ledger.put_bases(conn, person_id, ledger.advance(ledger.get_bases(conn, person_id), settled), now)
+        return same
+
     def found_on_onvoard(self, conn: Connection, row: Row, contact: Any, why: str, now: datetime) -> None:
         """The contact is not what the push rests on: it is read, and decided about anew."""
         absorb.onvoard_contacts(conn, [contact], run_id=self.run_id, now=now)
         if contact.id != row["target"] and not mirror.raw_of(conn, contact.id):  # nobody may know who that is
             outbox.mark(conn, [row["id"]], "dead", now, "the e-mail belongs to somebody who was erased")
+            return
+        link = (contact.properties or {}).get(mirror.LINK_PROPERTY)
+        if row["lane"] == Lane.CREATION and link == row["basis"]["unique_id"] and not contact.suppressed:
+            # An earlier attempt, whose answer was lost, made it.
+            kept = people.link(conn, contact.id, row["basis"]["unique_id"], MatchedBy.CREATED, now)
+            shown = self.mapping.read_onvoard(contact.raw)
+            self._arrived(conn, kept, Platform.ONVOARD, native(row["basis"]["fields"]), shown, now)
+            outbox.mark(conn, [row["id"]], "done", now)
+            self._history(conn, row | {"person_id": kept}, Platform.ONVOARD, shown, now)
             return
         outbox.mark(conn, [row["id"]], "cancelled", now, why)
         people.touch(conn, [row["person_id"]])
@@ -171,6 +213,10 @@ class Settler:
         there_before = MatchedBy.EMAIL if same_address else MatchedBy.UNIQUE_ID
         by = MatchedBy.CREATED if is_first else there_before
         kept = people.link(conn, person.onvoard_contact_id, contact.unique_id, by, now)
+        if is_first:  # its address is OnVoard's of that time, and no edit
+            source = native(row["basis"].get("fields") or {})
+            shown = self.mapping.read_digital_onboarding(contact.raw)
+            self._arrived(conn, kept, Platform.DIGITAL_ONBOARDING, source, shown, now)
         outbox.mark(conn, [row["id"]], "done", now)
         row["person_id"] = kept
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, literal, not_, or_, select, update
 
 from service.core.consent import FLAGS
 from service.core.records import Platform
@@ -31,6 +31,7 @@ _WAITING = (
     .limit(bindparam("most"))
 )
 DISCARDED = "discarded by a person: "
+DECIDED_ANEW = "outcome unknown: decided anew"
 
 
 class Lane(IntEnum):
@@ -184,26 +185,27 @@ def bury(conn: Connection, done: Row, now: datetime) -> None:
 def take_up(conn: Connection, now: datetime) -> list[Row]:
     """At the start of a cycle: what a killed process left half-said, and what the brake held, is decided anew.
 
-    -> the activities and journeys of unknown outcome, which have to be looked for before they may be sent again. The
-    other writes are idempotent: a creation is sent again as it was, a completion too (it has its own time), and anybody
-    else is simply looked at once more.
+    -> what has to be looked for before anything else is said: activities and journeys, which may not be sent twice;
+    changes and contacts made on OnVoard, because what they have left there is nobody's edit. The others are idempotent:
+    a creation on Digital Onboarding is sent again as it was, a completion too (it has its own time), and an opt-out is
+    decided once more.
     """
     conn.execute(update(_O).where(_O.c.status == "sending").values(status="unknown", updated_at=now))
-    again = or_(_O.c.status == "held", and_(_O.c.status == "unknown", _O.c.lane < int(Lane.ACTIVITY)))
-    as_it_was = or_(
-        _O.c.lane == int(Lane.CREATION),
-        # The opt-outs of a suppressed person have nobody left who could decide them anew.
-        _O.c.person_id.in_(select(t.persons.c.id).where(t.persons.c.state != "active")),
-    )
+    living = _O.c.person_id.in_(select(t.persons.c.id).where(t.persons.c.state == "active"))
+    creation = _O.c.lane == int(Lane.CREATION)
+    traced = and_(living, or_(_O.c.lane == int(Lane.CHANGE), and_(creation, _O.c.platform == Platform.ONVOARD.value)))
+    tried = and_(traced, _O.c.status == "pending", _O.c.attempts > 0)  # its answer may have been lost as well
+    conn.execute(update(_O).where(tried).values(status="unknown", updated_at=now))
+    again = or_(_O.c.status == "held", and_(_O.c.status == "unknown", _O.c.lane < int(Lane.ACTIVITY), not_(traced)))
+    # The opt-outs of a suppressed person have nobody left who could decide them anew.
+    as_it_was = or_(creation, not_(living))
     conn.execute(update(_O).where(again, as_it_was).values(status="pending", updated_at=now))
     people.touch(conn, list(conn.execute(select(_O.c.person_id).where(again)).scalars()))
     conn.execute(delete(_O).where(again, _O.c.attempts == 0))
-    conn.execute(
-        update(_O).where(again).values(status="cancelled", updated_at=now, last_error="outcome unknown: decided anew")
-    )
+    conn.execute(update(_O).where(again).values(status="cancelled", updated_at=now, last_error=DECIDED_ANEW))
     completion = _O.c.operation == Operation.COMPLETE_OBJECTIVE.value
     conn.execute(update(_O).where(_O.c.status == "unknown", completion).values(status="pending", updated_at=now))
-    unknown = select(_O).where(_O.c.status == "unknown", _O.c.lane >= int(Lane.ACTIVITY)).order_by(_O.c.id)
+    unknown = select(_O).where(_O.c.status == "unknown", or_(traced, _O.c.lane >= int(Lane.ACTIVITY))).order_by(_O.c.id)
     return [dict(row) for row in conn.execute(unknown).mappings()]
 
 

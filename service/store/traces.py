@@ -164,6 +164,8 @@ def _is_somebody_elses(conn: Connection, contact: str | None) -> bool:
 def _text(column: Any, value: Any, redact: Redactor) -> Any:
     """Where an address was all that stood there, nothing does; a key stays apart from others as a keyed hash."""
     new = redact(value)
+    if new != value and column.unique:
+        return redact.hash(value)
     if new == value or new != GONE:
         return new
     return None if column.nullable else redact.hash(value)
