@@ -80,9 +80,8 @@ class Cycle:
             self.report.pulled[name] += await self.onvoard.listing(name)
         for name in ("contacts", "reviews", "activities", "records"):
             known = await self._knows(name)
-            again = full and known
-            work = self.sweeper.everything(name, allow_empty=allow_empty) if again else self.onvoard.new(name)
-            self.report.pulled[name] += await work
+            read = self.sweeper.everything if full and known else self.onvoard.new
+            self.report.pulled[name] += await read(name, allow_empty=allow_empty)
         self.report.pulled["contacts"] += await self.onvoard.follow_hints()
         self.report.pulled["summaries"] += await self.onvoard.listing("summaries")
         self.report.pulled["templates"] += await self.digital.templates()

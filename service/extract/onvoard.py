@@ -15,7 +15,7 @@ import structlog
 from service.core import windows
 from service.core.records import Platform
 from service.core.windows import EPOCH, LEAD, PAGE, SECOND, Position
-from service.errors import NotFound, RuleBroken
+from service.errors import NotFound, RuleBroken, SuspiciouslyEmpty
 from service.extract.listings import listings
 from service.extract.refused import refuse
 from service.platforms.onvoard.client import OnVoard
@@ -131,12 +131,12 @@ class OnvoardReader:
             yield Step(page, following.before if following.page == 1 else None, last=False)
             position = following
 
-    async def new(self, name: str) -> int:
+    async def new(self, name: str, *, allow_empty: bool = False) -> int:
         """Records since the cursor; everything, by windows, where there is none yet. -> how many were read"""
         stream = self.streams[name]
         since = await self.db.run(lambda conn: cursors.get_time(conn, f"onvoard.{name}"))
         if since is None:
-            return await self.backfill(name)
+            return await self.backfill(name, allow_empty=allow_empty)
         lower, began, read = since - OVERLAP, None, 0
         async for step in self.walk(stream, None, lower):
             began = began or step.page.server_time
@@ -151,23 +151,31 @@ class OnvoardReader:
         if cursor is not None:
             cursors.put(conn, f"onvoard.{stream.name}", cursor, self.now())
 
-    async def backfill(self, name: str, since: datetime | None = None, until: datetime | None = None) -> int:
-        """Everything, or what was created from `since` to before `until`; goes on where a killed one stopped."""
-        async with lease(self.db, f"backfill:{name}", wait=LEASE_WAIT):
-            return await self._backfill(self.streams[name], since, until)
+    async def backfill(
+        self, name: str, since: datetime | None = None, until: datetime | None = None, *, allow_empty: bool = False
+    ) -> int:
+        """Everything, or what was created from `since` to before `until`; goes on where a killed one stopped.
 
-    async def _backfill(self, stream: Stream, since: datetime | None, until: datetime | None) -> int:
-        name = stream.name
+        Raises SuspiciouslyEmpty where the platform lists nothing, though the mirror knows several (law 12).
+        """
+        async with lease(self.db, f"backfill:{name}", wait=LEASE_WAIT):
+            return await self._backfill(self.streams[name], since, until, allow_empty)
+
+    async def _backfill(
+        self, stream: Stream, since: datetime | None, until: datetime | None, allow_empty: bool
+    ) -> int:
+        name, whole = stream.name, since is None and until is None
         key = f"onvoard.{name}" + (f" {since} {until}" if since or until else "")
         backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
+        anything, upper = await self.begin(stream, since or EPOCH, until)
+        if whole and not anything and not allow_empty:
+            await self.suspect(stream)
         if not backlog:
-            _, upper = await self.begin(stream, since or EPOCH, until)
             await self.db.run(lambda conn: cursors.open_window(conn, key, since or EPOCH, upper))
             backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
         read = await side_by_side(*(self._window(stream, w, since, until, LEAD) for w in backlog))
         if rest := await self.db.run(lambda conn: cursors.backlog(conn, key)):
             read += await side_by_side(*(self._window(stream, w, since, until) for w in rest))
-        whole = since is None and until is None
         await self.db.run(lambda conn: self._backfilled(conn, key, stream, whole))
         return sum(read)
 
@@ -179,6 +187,16 @@ class OnvoardReader:
                 swept_at = min(began, self.now())
                 slices.make(conn, stream.name, stream.dates, began, swept_at, self.sweep_after)
             cursors.put(conn, f"onvoard.{stream.name}", began, self.now())
+
+    async def suspect(self, stream: Stream) -> None:
+        """An empty list is taken for an outage where the mirror knows better."""
+        known = await self.db.run(lambda conn: mirror.living(conn, stream.table))
+        if known > 1:
+            what = "nobody" if stream.name == "contacts" else f"no {stream.name}"
+            raise SuspiciouslyEmpty(
+                f"onvoard lists {what}, but the mirror knows {known}: taken for an outage, nothing was changed",
+                hint="if it is true: contact-bridge sync --full --allow-mass-change",
+            )
 
     async def begin(self, stream: Stream, lower: datetime, until: datetime | None) -> tuple[bool, datetime]:
         """-> (whether there is anything, the upper bound: frozen at the platform's clock)"""

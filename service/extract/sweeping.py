@@ -9,10 +9,9 @@ from datetime import datetime
 
 from service.core import windows
 from service.core.windows import EPOCH, LEAD, PAGE
-from service.errors import PlatformError, SuspiciouslyEmpty
+from service.errors import PlatformError
 from service.extract.onvoard import OVERLAP, WINDOWS, OnvoardReader, Step, Stream, side_by_side
 from service.store import cursors, mirror, slices
-from service.store import tables as t
 from service.store.database import Connection
 from service.store.slices import Slice
 
@@ -50,7 +49,7 @@ class Sweeper:
         stream, began = self.reader.streams[name], self.now()
         anybody, upper = await self.reader.begin(stream, EPOCH, None)
         if name == "contacts" and not anybody and not allow_empty:
-            await self._suspect()
+            await self.reader.suspect(stream)
         spans = [await self._read(stream, EPOCH, upper, LEAD)]
         if spans[0].reached > EPOCH:
             rest = await self.reader.cut(stream, EPOCH, spans[0].reached)
@@ -68,9 +67,10 @@ class Sweeper:
         due = deque(await self.db.run(self._due))
         if not due:
             return Counter()
-        anybody, _ = await self.reader.begin(self.reader.streams["contacts"], EPOCH, None)
+        contacts = self.reader.streams["contacts"]
+        anybody, _ = await self.reader.begin(contacts, EPOCH, None)
         if not anybody:
-            await self._suspect()
+            await self.reader.suspect(contacts)
         turn = _Turn(due, budget - 1)
         await side_by_side(*(self._work(turn) for _ in range(WINDOWS)))
         for error in turn.failures[:1]:
@@ -119,15 +119,6 @@ class Sweeper:
         """Before this, no record becomes visible any longer."""
         cursor = cursors.get_time(conn, f"onvoard.{name}")
         return windows.whole(cursor - OVERLAP) if cursor else EPOCH
-
-    async def _suspect(self) -> None:
-        alive = t.onvoard_contacts.c.deleted_at.is_(None)
-        known = await self.db.run(lambda conn: cursors.count(conn, t.onvoard_contacts, alive))
-        if known > 1:
-            raise SuspiciouslyEmpty(
-                f"onvoard lists nobody, but the mirror knows {known}: taken for an outage, nothing was changed",
-                hint="if it is true: contact-bridge sync --full --allow-mass-change",
-            )
 
     async def _read(self, stream: Stream, lower: datetime, upper: datetime, pages: int | None = None) -> _Span:
         """All of it, down to `lower`; or, where it takes more than about so many `pages`, no more than these."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service.errors import PlatformError, SuspiciouslyEmpty
 from tests.cycle.world import World
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -130,3 +131,35 @@ async def test_what_becomes_visible_late_is_caught_by_the_overlap(world: World) 
     world.ov.add_contact("late@example.com", at=world.clock.now() - timedelta(seconds=30))
     await world.sync(full=False)
     assert world.people()["late@example.com"]["status"] == "linked"
+
+
+async def _half_read(world: World) -> None:
+    """A first backfill that has stopped on its way."""
+    _crowd(world, 1200)
+    world.sandbox.fail("onvoard", "status", path="/v2/contacts", status=500, skip=4, times=None)
+    with pytest.raises(PlatformError):
+        await world.backfill("contacts")
+    world.sandbox.clear_faults()
+    assert 1 < world.value("SELECT count(*) FROM onvoard_contacts") < 1200
+
+
+async def test_a_first_backfill_that_goes_on_does_not_believe_an_empty_list(world: World) -> None:
+    await _half_read(world)
+    people = dict(world.ov.contacts)
+    world.ov.contacts.clear()
+    for _ in range(2):
+        with pytest.raises(SuspiciouslyEmpty):
+            await world.sync(full=False)
+    world.ov.contacts.update(people)
+    await world.backfill("contacts")
+    assert _missing(world) == set()
+
+
+async def test_an_empty_list_is_believed_if_a_person_says_so(world: World) -> None:
+    await _half_read(world)
+    world.ov.contacts.clear()
+    with pytest.raises(SuspiciouslyEmpty):
+        await world.sync()
+    for _ in range(2):  # what is read first is not swept at once
+        await world.sync(allow=True)
+    assert world.rows("SELECT id FROM onvoard_contacts WHERE deleted_at IS NULL") == []

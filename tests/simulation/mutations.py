@@ -15,7 +15,6 @@ from service.core import reconcile
 from service.core.records import Platform, native
 from service.decide import consent_lane, merging
 from service.extract.onvoard import OnvoardReader
-from service.extract.sweeping import Sweeper
 from service.load import digital_onboarding, onvoard
 from service.load.digital_onboarding import DigitalPushes
 from service.load.onvoard import OnvoardPushes
@@ -163,7 +162,7 @@ def _any_account_will_do() -> Any:
 
 
 def _nobody_is_suspicious() -> Any:
-    return mock.patch.object(Sweeper, "_suspect", mock.AsyncMock())
+    return mock.patch.object(OnvoardReader, "suspect", mock.AsyncMock())
 
 
 MUTATIONS = (
