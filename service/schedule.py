@@ -312,7 +312,8 @@ class Schedule:
 
 def _unread(conn: Connection) -> list[str]:
     """The jobs that have never pulled what they are for."""
-    return [name for name in PULLS if cursors.fact(conn, f"pulled:{name}") is None]
+    read = cursors.facts_under(conn, "pulled:")
+    return [name for name in PULLS if name not in read]
 
 
 def _tell(job: Job, report: Report) -> None:

@@ -7,6 +7,7 @@ they choke on, so their sentence is kept only where it is about the database or 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ from service.errors import DatabaseError, DatabaseUnavailable, RolledBack, Usage
 from service.store.tables import metadata
 
 T = TypeVar("T")
+# What it says about a pipeline that a failure ends, the failure says too.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 BUSY_SECONDS = 30
 ATTEMPTS = 5

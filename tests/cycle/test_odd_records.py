@@ -74,7 +74,7 @@ async def test_a_record_without_an_id_is_a_dead_letter_that_names_it_once(both: 
     assert again.new_dead == 0 and not again.needs_person
     assert both.value("SELECT count(*) FROM outbox WHERE status = 'dead'") == 3
     with both.db.begin(write=False) as conn:
-        assert gather(conn, both.clock.now())["dead_letters"] == 3
+        assert gather(conn, both.clock.now(), both.bridge.settings)["dead_letters"] == 3
 
 
 async def test_digital_onboarding_too(both: World) -> None:

@@ -197,7 +197,7 @@ def test_a_backfill_goes_on_where_it_was(server: Server, bank: Bank) -> None:
     bank.command.run("backfill contacts")
     assert len(bank.read("onvoard_contacts")) == PEOPLE + 350
     pages = [entry for entry in bank.sandbox.journal.entries(mark) if entry.path == "/v2/contacts"]
-    assert len(pages) <= 4, pages
+    assert len(pages) <= 5, "one to see whether there is anything, and what was not read yet"
 
 
 def test_the_daemon_goes_on_by_itself(server: Server, bank: Bank) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.world import simulate
 
-WORLDS = 6
+WORLDS = 12
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: f"{each.law}: {each.what}")
