@@ -38,6 +38,7 @@ def onvoard_contacts(
     rows = [row_of(contact) for contact in contacts]
     stones = erasure.states(conn, [row["id"] for row in rows])
     erased = erasure.erased_among(conn, [row["email"] for row in rows], map(_link, rows), for_good=True)
+    others = erasure.of_the_living(conn, erased) if erased else ()
     living: list[Row] = []
     for row in rows:
         if stones.get(row["id"]) == erasure.ERASED:
@@ -48,7 +49,8 @@ def onvoard_contacts(
                 mirror.save_onvoard_contacts(conn, [erasure.suppressed_row(row, now)])
                 people.settle_looks(conn, contact_ids=[row["id"]])
             continue
-        if erased and erased.keys() & {normal_email(row["email"]), normal_email(_link(row))}:
+        named = _link(row) if _link(row) not in others else None
+        if erased and erased.keys() & {normal_email(row["email"]), normal_email(named)}:
             erasure.suppress(conn, row, run_id, now, state=erasure.ERASED)
             continue
         if row["id"] in stones:
@@ -152,8 +154,8 @@ def without_erased(conn: Connection, rows: list[Row], run_id: int, now: datetime
     others = erasure.of_the_living(conn, erased) if erased else ()
     living = []
     for row in rows:
-        email, unique_id = normal_email(row["email"]), normal_email(row["unique_id"])
-        person_id = erased.get(email) or (erased.get(unique_id) if unique_id not in others else None)
+        named = erased.get(normal_email(row["unique_id"])) if row["unique_id"] not in others else None
+        person_id = erased.get(normal_email(row["email"])) or named
         if person_id is None:
             living.append(row)
         else:

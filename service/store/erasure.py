@@ -72,12 +72,12 @@ def erased_among(
 
 
 def of_the_living(conn: Connection, addresses: Iterable[str]) -> set[str]:
-    """Those of these normalised addresses that somebody linked has as unique_id: their former address, freed and taken
-    by another person."""
+    """The unique_ids, as they are spelled, that are one of these normalised addresses and somebody living's: their
+    former address, freed and taken by another person, or another one but for capitals. Whoever was to be erased is so
+    by `bury`; whom it left is somebody else, linked or not."""
     do, p = t.digital_onboarding_contacts.c, t.persons.c
-    query = select(do.unique_id_key).join(t.persons, p.unique_id == do.unique_id)
-    alive = (p.state == "active", p.onvoard_contact_id.is_not(None))
-    return set(conn.execute(query.where(do.unique_id_key.in_(list(addresses)), *alive)).scalars())
+    query = select(do.unique_id).join(t.persons, p.unique_id == do.unique_id)
+    return set(conn.execute(query.where(do.unique_id_key.in_(list(addresses)), p.state == "active")).scalars())
 
 
 @dataclass(slots=True)

@@ -201,6 +201,22 @@ async def test_a_forgotten_person_leaves_every_table_and_never_comes_back(both: 
     assert found_in(both) == []
 
 
+async def test_whose_link_property_names_the_address_by_a_former_unique_id_is_somebody_else(world: World) -> None:
+    await world.setup()
+    world.ov.add_contact("ann@example.com", name="Ann First")
+    await world.sync()
+    world.ov.edit_contact("ann@example.com", email="ann.first@example.com")
+    await world.sync()
+    second = world.ov.add_contact("ann@example.com", name="Ann Second")["id"]
+    await world.sync()
+    await forget(world, second)
+    world.ov.edit_contact("ann.first@example.com", city="Bern")
+    await world.sync()
+    assert world.status("ann.first@example.com")[0] == "linked"
+    assert world.do.contact("ann@example.com")["city"] == "Bern"
+    await world.quiet()
+
+
 @pytest.mark.parametrize("kept", ["erase", "keep"])
 async def test_whoever_is_forgotten_twice_is_erased_already(world: World, kept: str) -> None:
     world.ov.settings.suppressed_data = kept  # type: ignore[assignment]

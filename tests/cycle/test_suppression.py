@@ -246,6 +246,52 @@ async def test_whoever_has_the_address_as_a_former_unique_id_is_somebody_else(wo
     await world.quiet()
 
 
+async def test_whoever_has_the_address_as_a_former_unique_id_stays_without_a_contact_on_onvoard(world: World) -> None:
+    """Nor does it become the suppressed person's contact when its own on OnVoard is deleted."""
+    first = world.ov.add_contact("ann@example.com", name="Ann First")["id"]
+    await world.sync()
+    world.ov.edit_contact(first, email="ann.first@example.com")
+    await world.sync()
+    world.ov.add_contact("ann@example.com", name="Ann Second")
+    await world.sync()
+    world.ov.suppress("ann@example.com")
+    await world.sync()
+    world.ov.delete_contact(first)
+    await world.sync()
+    world.do.edit_contact("ann@example.com", city="Bern")
+    await world.sync()
+    assert not world.do.contact("ann@example.com")["unsubscribe_email"]
+    assert world.value("SELECT city FROM digital_onboarding_contacts WHERE unique_id = 'ann@example.com'") == "Bern"
+    await world.quiet()
+
+
+async def test_a_unique_id_that_differs_in_capitals_is_somebody_else_s(both: World) -> None:
+    """Whose own history stays, and who does not let the suppressed person back in either."""
+    upper = both.ov.add_contact("ann@example.com", name="Ann Upper")["id"]
+    both.do.add_contact(unique_id="ANN@EXAMPLE.COM", email="ANN@EXAMPLE.COM", name_first="Ann", name_last="Upper")
+    await both.import_export()
+    await both.sync()
+    both.ov.edit_contact(upper, email="ann.upper@example.com")
+    await both.sync()
+    both.do.add_contact(unique_id="ann@example.com", email="ann.lower@example.com", name_first="Ann", name_last="Lower")
+    await both.import_export()
+    await both.sync()
+    both.ov.delete_contact(upper)
+    both.ov.suppress("ann.lower@example.com")
+    both.clock.advance(60)
+    both.do.edit_contact("ann@example.com", email="")
+    await both.sync()
+    await both.import_export()
+    await both.sync()
+    assert both.rows("SELECT old_value, new_value FROM changes WHERE field = 'email' AND rule LIKE 'changed%'") == [
+        {"old_value": "ANN@EXAMPLE.COM", "new_value": "ann.upper@example.com"},
+    ]  # fmt: skip
+    assert not both.do.contact("ANN@EXAMPLE.COM")["unsubscribe_email"]
+    assert both.do.contact("ann@example.com")["unsubscribe_email"] is True
+    assert both.rows("SELECT unique_id FROM digital_onboarding_contacts") == [{"unique_id": "ANN@EXAMPLE.COM"}]
+    await both.quiet()
+
+
 async def test_a_record_that_names_a_suppressed_person_does_not_come_back(world: World) -> None:
     await world.linked("ann", "bob")
     client = world.bridge.onvoard

@@ -13,4 +13,5 @@ REGRESSIONS: dict[int, str] = {
     30154: "law 2: a creation of unknown outcome took over somebody who had been linked to another contact since",
     30217: "law 2: a creation that was sent again overwrote the e-mail that its user had changed",
     40180: "law 1: who was frozen late in a run was opted out in the next one; after a suppression, unasked",
+    1200089: "law 2: the history of somebody whose unique_id was that of somebody suppressed, in capitals, was erased",
 }
