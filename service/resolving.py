@@ -192,7 +192,7 @@ def _email_taken(conn: Connection, choice: Choice, mapping: FieldMap) -> str:
         return _moot(conn, choice, "no address waits to be carried over any more")
     source = push.platform.other
     if choice.keep is source:
-        holders = _holders(conn, pair, push)
+        holders = _holders(conn, choice, pair, push)
         if holders:
             raise UsageError(
                 f"{choice.id}: {', '.join(holders)} still has the address: give that contact another one on "
@@ -220,10 +220,10 @@ def _email_push(conn: Connection, person_id: int, mapping: FieldMap) -> tuple[Pa
     return pair, next((push for push in pushes if push.field == "email"), None)
 
 
-def _holders(conn: Connection, pair: Pair, push: Push) -> list[str]:
+def _holders(conn: Connection, choice: Choice, pair: Pair, push: Push) -> list[str]:
     address = normal_email(str(push.value))
     onvoard, digital = candidates.index_around(conn, [address], []).others_with(
-        address, pair.onvoard.id, pair.digital_onboarding.id
+        address, pair.onvoard.id, pair.digital_onboarding.id, choice.id
     )
     circle = candidates.circle(conn, pair.onvoard.id, address) if push.platform is Platform.ONVOARD else []
     return [*onvoard, *digital, *(contact_id for contact_id in circle if contact_id != pair.onvoard.id)]

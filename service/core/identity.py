@@ -26,7 +26,7 @@ class Contact:
     """What identity needs to know of a record. `email` is normalised, "" if none; `linked` says that it has a partner.
 
     `moves_to` is set for a linked record whose address is about to change to this one, which its partner was given: its
-    own is free for somebody else.
+    own is free for somebody else. `conflict_id` is the conflict that stops a linked record, and its move.
     """
 
     id: str
@@ -34,6 +34,7 @@ class Contact:
     linked: bool = False
     link_unique_id: str = ""  # OnVoard only: what the link property holds
     moves_to: str = ""
+    conflict_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,18 @@ class Index:
     def apart(self, onvoard: Contact, digital: Contact) -> bool:
         return (onvoard.id, digital.id) in self.separations
 
-    def others_with(self, email: str, contact_id: str, unique_id: str) -> tuple[list[str], list[str]]:
-        """Who has this address beside a linked person: ids on OnVoard, ids on Digital Onboarding."""
-        onvoard = [c.id for c in self.onvoard_with(email) if c.id != contact_id]
-        return onvoard, [c.id for c in self.digital_with(email) if c.id != unique_id]
+    def others_with(
+        self, email: str, contact_id: str, unique_id: str, conflict_id: int | None
+    ) -> tuple[list[str], list[str]]:
+        """Who has this address beside a linked person, and keeps it: ids on OnVoard, ids on Digital Onboarding. Who is
+        to move keeps it where a conflict stops them, but for the person's own one, `conflict_id`: that ends with it."""
+
+        def keeps(contact: Contact) -> bool:
+            leaves = contact.moves_to and contact.conflict_id in (None, conflict_id)
+            return contact.email == email and not leaves
+
+        onvoard = [c.id for c in self.onvoard.values() if c.id != contact_id and keeps(c)]
+        return onvoard, [c.id for c in self.digital_onboarding.values() if c.id != unique_id and keeps(c)]
 
 
 def _by_email(contacts: Iterable[Contact]) -> dict[str, list[Contact]]:

@@ -130,7 +130,7 @@ class _Person:
             return True
         pushes, waits = self._addresses(index)
         if pushes is None:
-            return True
+            return not waits
         if self.person.conflict_id is not None:  # the address is free, or no longer wanted; the link is as it was
             group = ledger.members(self.conn, self.person.conflict_id)
             ledger.thaw(self.conn, self.person.conflict_id, self.frame.now, by="no longer so")
@@ -151,22 +151,22 @@ class _Person:
 
     def _addresses(self, index: Index) -> tuple[list[Push] | None, bool]:
         """-> (what may be pushed: None where the new address is somebody else's, whether an address is still waited
-        for)"""
+        for, or another conflict to end)"""
         pushes = list(self.decision.pushes)
         for push in self.decision.pushes:
             if push.field != "email":
                 continue
             address = normal_email(str(push.value))
             on_onvoard = push.platform is Platform.ONVOARD
-            onvoard, digital = index.others_with(address, self.onvoard["id"], self.digital["unique_id"])
+            mine = self.onvoard["id"], self.digital["unique_id"], self.person.conflict_id
+            onvoard, digital = index.others_with(address, *mine)
             if onvoard or digital:
-                self._taken(onvoard, digital, "its new e-mail belongs to another contact")
-                return None, False
+                return None, self._taken(onvoard, digital, "its new e-mail belongs to another contact")
             leaving = (c for c in index.onvoard.values() if c.email == address and c.moves_to)
             if on_onvoard and any(c.id != self.onvoard["id"] for c in leaving):
                 if circle := candidates.circle(self.conn, self.onvoard["id"], address):
-                    self._taken(circle, [], "its new e-mail belongs to another contact, which waits for this one's")
-                    return None, False
+                    why = "its new e-mail belongs to another contact, which waits for this one's"
+                    return None, self._taken(circle, [], why)
                 pushes.remove(push)
                 return pushes, True
         return pushes, False
@@ -189,20 +189,23 @@ class _Person:
             people.touch(self.conn, members)
         return True
 
-    def _taken(self, onvoard: list[str], digital: list[str], why: str) -> None:
-        """Two existing people whom the edit would merge; those who ask for each other's address are one question."""
+    def _taken(self, onvoard: list[str], digital: list[str], why: str) -> bool:
+        """Two existing people whom the edit would merge; those who ask for each other's address are one question.
+        -> whether somebody stays in another conflict, with whose end this one may clear"""
         members = ledger.frozen_together(self.conn, onvoard, digital)
         asked = ledger.conflict_of(self.conn, members, EMAIL_TAKEN)
         if asked is not None and self.person.id in ledger.members(self.conn, asked):
-            return
+            return len(ledger.free_for(self.conn, members, asked)) < len(members)
         conflict_id, new = ledger.open_conflict(
             self.conn, self.person.id, EMAIL_TAKEN, f"{why}: {', '.join((*onvoard, *digital))}",
             self.frame.now, run_id=self.frame.run_id, field="email",
             onvoard=self.onvoard["email"], digital_onboarding=self.digital["email"],
         )  # fmt: skip
-        ledger.freeze(self.conn, {self.person.id, *members}, conflict_id)
+        free = ledger.free_for(self.conn, members, conflict_id)
+        ledger.freeze(self.conn, {self.person.id, *free}, conflict_id)
         if new:
-            people.touch(self.conn, members)  # their opt-outs are still looked at
+            people.touch(self.conn, free)  # their opt-outs are still looked at
+        return len(free) < len(members)
 
     @property
     def _status(self) -> str:

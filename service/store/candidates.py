@@ -66,6 +66,7 @@ def _partners() -> Select[Any]:
     return select(
         _P.c.onvoard_contact_id,
         _P.c.unique_id,
+        _P.c.conflict_id,
         _OV.c.email_key.label("onvoard_email"),
         _DO.c.email_key.label("digital_email"),
         agreed["onvoard"].label("onvoard_base"),
@@ -96,6 +97,7 @@ def _onvoard(conn: Connection, *where: Any) -> dict[str, Contact]:
             linked=row.id in pairs,
             link_unique_id=row.link_unique_id or "",
             moves_to=_moves_to(pairs[row.id], "onvoard") if row.id in pairs else "",
+            conflict_id=pairs[row.id].conflict_id if row.id in pairs else None,
         )
         for row in rows
     }
@@ -113,6 +115,7 @@ def _digital(conn: Connection, *where: Any) -> dict[str, Contact]:
             email=row.email_key or "",
             linked=row.unique_id in pairs,
             moves_to=_moves_to(pairs[row.unique_id], "digital") if row.unique_id in pairs else "",
+            conflict_id=pairs[row.unique_id].conflict_id if row.unique_id in pairs else None,
         )
         for row in rows
     }

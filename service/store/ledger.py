@@ -178,6 +178,13 @@ def holds_onvoard_contact(conn: Connection, conflict_id: int | None) -> bool:
     return conflict_id is not None and conn.execute(query).first() is not None
 
 
+def free_for(conn: Connection, person_ids: Sequence[int], conflict_id: int) -> list[int]:
+    """Those of these persons whom no other conflict freezes."""
+    p = t.persons.c
+    free = or_(p.conflict_id.is_(None), p.conflict_id == conflict_id)
+    return list(conn.execute(select(p.id).where(p.id.in_(person_ids), free)).scalars())
+
+
 def freeze(conn: Connection, person_ids: Iterable[int], conflict_id: int) -> None:
     """Nothing but opt-outs is pushed for these people until the conflict is resolved."""
     ids = list(person_ids)

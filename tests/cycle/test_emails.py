@@ -102,6 +102,28 @@ async def test_an_address_chain_is_followed_to_its_end(world: World) -> None:
     await world.quiet()
 
 
+async def test_who_waits_for_an_address_whose_holder_is_stopped_is_asked_about_too(both: World) -> None:
+    """ann takes bob's address, and bob cat's, who keeps it: two questions. When cat gives it up, all of them move."""
+    await both.linked("ann", "bob", "cat")
+    both.do.edit_contact("crm-ann", email="bob@example.com", city="Bern")
+    both.do.edit_contact("crm-bob", email="cat@example.com")
+    await both.sync()
+    await both.sync()
+    asked = {row["onvoard_value"]: row["reason"] for row in both.conflicts("email_taken")}
+    assert asked.keys() == {"ann@example.com", "bob@example.com"}
+    assert both.ov.contact("bob@example.com")["id"] in asked["ann@example.com"]
+    assert (await both.sync()).new_conflicts == 0
+    await both.quiet()
+    both.ov.edit_contact("cat@example.com", email="free@example.com")
+    for _ in range(3):
+        await both.sync()
+    assert both.conflicts() == [] and both.unequal() == []
+    assert [both.ov.contact(f"{who}@example.com")["name"] for who in ("free", "cat", "bob")] == [
+        "Cat Lee", "Bob Lee", "Ann Lee",
+    ]  # fmt: skip
+    await both.quiet()
+
+
 async def test_a_unique_id_that_is_an_old_email_stays(both: World) -> None:
     """It is a key, whatever becomes of the address."""
     await both.setup()

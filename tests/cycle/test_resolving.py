@@ -23,10 +23,10 @@ def resolve(world: World, keep: Platform, reason: str | None = None, conflict_id
         return resolving.resolve(conn, world.mapping, conflict_id, keep, reason, world.clock.now())
 
 
-def refused(world: World, keep: Platform) -> UsageError:
+def refused(world: World, keep: Platform, conflict_id: int | None = None) -> UsageError:
     before = world.mirror_text()
     with pytest.raises(UsageError) as error:
-        resolve(world, keep)
+        resolve(world, keep, conflict_id=conflict_id)
     assert world.mirror_text() == before, "nothing is written before it is clear that it can be done"
     return error.value
 
@@ -270,6 +270,25 @@ async def test_three_who_pass_their_addresses_on_in_a_circle(world: World) -> No
     resolve(world, OV)
     await world.sync()
     assert world.unequal() == [] and world.do.contact("crm-cat")["email"] == "cat@example.com"
+    await stays_resolved(world)
+
+
+async def test_who_waits_for_one_who_is_asked_about_is_answered_in_turn(world: World) -> None:
+    await world.linked("ann", "bob", "cat")
+    world.do.edit_contact("crm-ann", email="bob@example.com")
+    world.do.edit_contact("crm-bob", email="cat@example.com")
+    await world.sync()
+    await world.sync()
+    questions = {row["onvoard_value"]: row["id"] for row in world.conflicts()}
+    assert questions.keys() == {"ann@example.com", "bob@example.com"}
+    held = world.ov.contact("bob@example.com")["id"]
+    assert f"{held} still has the address" in str(refused(world, DO, questions["ann@example.com"]))
+    resolve(world, OV, conflict_id=questions["bob@example.com"])
+    await world.sync()
+    assert [row["id"] for row in world.conflicts()] == [questions["ann@example.com"]], "bob stays, and so does this one"
+    resolve(world, OV, conflict_id=questions["ann@example.com"])
+    await world.sync()
+    assert world.unequal() == [] and world.do.contact("crm-ann")["email"] == "ann@example.com"
     await stays_resolved(world)
 
 

@@ -12,6 +12,8 @@ REGRESSIONS: dict[int, str] = {
     30143: "law 6: a push that was blanked while it was on its way, by an erasure, came back empty",
     30154: "law 2: a creation of unknown outcome took over somebody who had been linked to another contact since",
     30217: "law 2: a creation that was sent again overwrote the e-mail that its user had changed",
+    30375: "law 2: who waited for an address whose holder was stopped by a conflict was asked nothing",
     40180: "law 1: who was frozen late in a run was opted out in the next one; after a suppression, unasked",
     1200089: "law 2: the history of somebody whose unique_id was that of somebody suppressed, in capitals, was erased",
+    1200169: "law 2: the same as 30375",
 }
