@@ -167,6 +167,9 @@ class _Batch:
         unique_id = self.named.get(row["id"]) or (
             fresh_unique_id(row["id"]) if self.index.digital_keyed(email) else email
         )
+        holder = people.person_of(self.conn, unique_id=unique_id)
+        if holder is not None and holder.onvoard_contact_id is not None:  # theirs, also when removed over there
+            unique_id = fresh_unique_id(row["id"])
         why = "no counterpart" if unique_id == email else "no counterpart; its address is somebody else's unique_id"
         payload = {"unique_id": unique_id, "email": row["email"].strip()}
         outbox.stage(

@@ -57,9 +57,10 @@ def _save(conn: Connection, contacts: Sequence[Contact], run_id: int, now: datet
     living = {row["unique_id"] for row in absorb.without_erased(conn, rows, run_id, now)}
     known = mirror.known_digital_contacts(conn, living)
     # Another record under a known unique_id: taking it over would take its blanks for clearings.
-    anew = [row for row in rows if row["unique_id"] in living and absorb.recreated(known.get(row["unique_id"]), row)]
+    others = [row for row in rows if row["unique_id"] in living and absorb.recreated(known.get(row["unique_id"]), row)]
+    anew = [row for row in others if not _was_before(known[row["unique_id"]], row)]
     absorb.removed_on_digital_onboarding(conn, anew, run_id, now)
-    living -= {row["unique_id"] for row in anew}
+    living -= {row["unique_id"] for row in others}
     kept = [contact for contact in contacts if contact.unique_id in living]
     mirror.save_digital_contacts(conn, [_merged(known.get(c.unique_id), c) for c in kept])
     mirror.save_completions(
@@ -70,6 +71,12 @@ def _save(conn: Connection, contacts: Sequence[Contact], run_id: int, now: datet
             for key, at in c.completions.items()
         ],
     )
+
+
+def _was_before(known: Row, row: Row) -> bool:
+    """An old export shows the record in whose place the known one was made: its flags are not those of now."""
+    made, known_made = row.get("inserted_at"), known["inserted_at"]
+    return made is not None and known_made is not None and made < known_made
 
 
 def _merged(before: Row | None, contact: Contact) -> Row:

@@ -99,6 +99,28 @@ async def test_a_freed_address_gets_a_fresh_unique_id(world: World) -> None:
     await world.quiet()
 
 
+async def test_a_unique_id_stays_somebody_s_when_their_contact_was_removed_over_there(world: World) -> None:
+    """Nobody else is created under it, neither by the address nor by the link property."""
+    await world.setup()
+    world.configure(digital_onboarding__refresh="off")
+    await world.linked("bob")
+    world.ov.add_contact("ann@example.com", name="Ann Old")
+    await world.sync()
+    world.do.remove_contact("ann@example.com")
+    world.ov.edit_contact("ann@example.com", email="ann.old@example.com")
+    await world.sync()
+    assert [c["kind"] for c in world.conflicts()] == ["removed_on_digital_onboarding"]
+    world.ov.add_contact("ANN@example.com", name="Ann New")
+    world.ov.add_contact("cat@example.com", name="Cat Lee", custom_digital_onboarding_unique_id="ann@example.com")
+    await world.sync()
+    for email in ("ANN@example.com", "cat@example.com"):
+        new = world.people()[email]
+        assert new["status"] == "linked" and new["unique_id"] not in (email, "ann@example.com")
+        assert world.do.contact(new["unique_id"])["email"] == email
+    assert world.do.contact("ann@example.com")["email"] == "ann.old@example.com"
+    await world.quiet()
+
+
 async def test_an_address_freed_and_taken_in_one_cycle_merges_nobody(world: World) -> None:
     await world.linked("ann")
     world.ov.edit_contact("ann@example.com", email="ann.old@example.com")

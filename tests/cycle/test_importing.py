@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service.errors import PlatformError
+from service.sandbox.export import export_csv
 from tests.cycle.world import World
 
 ROW = {"unique_id": "crm-ann", "email": "ann@example.com"}
@@ -138,3 +139,20 @@ async def test_a_row_of_another_record_under_a_known_unique_id_is_a_removal(worl
     assert (here["name"], here["properties"].get("city")) == ("Ann Lee", "Rome")
     assert [c["kind"] for c in world.conflicts()] == ["removed_on_digital_onboarding"]
     await world.quiet()
+
+
+async def test_an_old_export_of_the_record_before_this_one_takes_back_no_opt_out(both: World) -> None:
+    """She was removed and made anew before the bridge knew her; the old export shows who was there first."""
+    for name in ("ann", "bob"):
+        both.do.add_contact(unique_id=f"crm-{name}", email=f"{name}@example.com")
+    old = export_csv(both.do)
+    both.do.remove_contact("crm-ann")
+    both.clock.advance(60)
+    await both.linked("ann")
+    both.do.unsubscribe("crm-ann")
+    await both.import_export()
+    await both.import_text(old)
+    await both.sync(full=False)
+    assert both.ov.contact("ann@example.com")["email_unsubscribed"] is True
+    assert both.conflicts() == [] and both.people()["ann@example.com"]["status"] == "linked"
+    await both.quiet()

@@ -16,4 +16,6 @@ REGRESSIONS: dict[int, str] = {
     40180: "law 1: who was frozen late in a run was opted out in the next one; after a suppression, unasked",
     1200089: "law 2: the history of somebody whose unique_id was that of somebody suppressed, in capitals, was erased",
     1200169: "law 2: the same as 30375",
+    203807731: "law 4: an old export, with the record before the one that was made anew, took back that one's opt-out",
+    203807514: "law 1: who had the former address of somebody removed over there was created for ever, as them",
 }
