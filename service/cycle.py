@@ -61,7 +61,7 @@ class Cycle:
         changes = [row for row in unknown if row["lane"] == Lane.CHANGE]
         if changes:
             await self._look_at(changes)
-        await self.drain.look_for([row for row in unknown if row not in changes])
+        await self.drain.look_for([row for row in unknown if row["lane"] != Lane.CHANGE])
 
     async def _look_at(self, changes: Sequence[dict[str, Any]]) -> None:
         """Whose change may have arrived is read again before anything is decided about them."""

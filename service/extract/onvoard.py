@@ -21,7 +21,7 @@ from service.extract.refused import refuse
 from service.platforms.onvoard.client import OnVoard
 from service.platforms.onvoard.wire import Page, is_last
 from service.progress import Progress
-from service.store import absorb, cursors, mirror, slices
+from service.store import absorb, cursors, mirror, slices, verifications
 from service.store import tables as t
 from service.store.database import Connection, Database
 from service.store.lease import lease
@@ -190,7 +190,7 @@ class OnvoardReader:
 
     async def suspect(self, stream: Stream) -> None:
         """An empty list is taken for an outage where the mirror knows better."""
-        known = await self.db.run(lambda conn: mirror.living(conn, stream.table))
+        known = await verifications.count(self.db, stream.table)
         if known > 1:
             what = "nobody" if stream.name == "contacts" else f"no {stream.name}"
             raise SuspiciouslyEmpty(

@@ -64,8 +64,7 @@ class OnvoardPushes:
         return found or await self.client.contacts.create_or_update(**payload)
 
     async def _with_its_address(self, row: Row) -> _Found | None:
-        page = await self.client.contacts.list(email=row["payload"]["email"].strip(), page_size=100)
-        same = [contact for contact in page.items if normal_email(contact.email) == row["target"]]
+        same = await self._having(row["payload"]["email"])
         return _Found(same[0], "it exists on OnVoard already: linked, not created") if same else None
 
     async def _announce(self, row: Row) -> Any:
@@ -101,9 +100,12 @@ class OnvoardPushes:
 
     async def _other_with(self, email: str | None, contact_id: str) -> Any:
         """Whoever on OnVoard has been given this address since we last read them; None where nobody has."""
-        found = (await self.client.contacts.list(email=email.strip(), page_size=100)).items if email else ()
-        same = [c for c in found if normal_email(c.email) == normal_email(email) and c.id != contact_id]
-        return next((c for c in same if not c.suppressed), None)
+        same = await self._having(email) if email else ()
+        return next((c for c in same if c.id != contact_id and not c.suppressed), None)
+
+    async def _having(self, email: str) -> list[Any]:
+        page = await self.client.contacts.list(email=email.strip(), page_size=100)
+        return [contact for contact in page.items if normal_email(contact.email) == normal_email(email)]
 
     def _settle(self, conn: Connection, rows: Sequence[Row], outcomes: Sequence[Any]) -> dict[str, BaseException]:
         """-> the errors of those that have to be tried again, by target"""

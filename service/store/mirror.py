@@ -216,14 +216,6 @@ def ids_between(conn: Connection, table: Table, dated_by: str, lower: datetime, 
     return set(conn.execute(query).scalars())
 
 
-def living(conn: Connection, table: Table) -> int:
-    """How many records the mirror holds and does not know to be deleted."""
-    query = select(func.count()).select_from(table)
-    if "deleted_at" in table.c:
-        query = query.where(table.c.deleted_at.is_(None))
-    return int(conn.execute(query).scalar_one())
-
-
 def keys(conn: Connection, table: Table, key: str) -> set[str]:
     return set(conn.execute(select(table.c[key])).scalars())
 
