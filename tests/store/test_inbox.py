@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,20 +9,13 @@ import pytest
 from sqlalchemy import select
 
 from service.core.records import Platform
-from service.store import inbox, migrate
+from service.store import inbox
 from service.store import tables as t
 from service.store.database import Database
 from service.store.inbox import UNCHANGED, Incoming
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DO = Platform.DIGITAL_ONBOARDING
-
-
-@pytest.fixture
-def db(database_url: str) -> Iterator[Database]:
-    with closing(Database(database_url)) as database:
-        migrate.upgrade(database)
-        yield database
 
 
 def event(number: int, after: float = 0, subject: str | None = "id-1", **more: Any) -> Incoming:

@@ -40,14 +40,6 @@ TOMORROW = datetime.now(UTC) + timedelta(days=1)
 
 
 @pytest.fixture
-def db(database_url: str) -> Iterator[Database]:
-    db = Database(database_url)
-    migrate.upgrade(db)
-    yield db
-    db.close()
-
-
-@pytest.fixture
 def other(database_url: str, db: Database) -> Iterator[Database]:
     """As another process has it."""
     other = Database(database_url)

@@ -25,14 +25,6 @@ SPAN = timedelta(seconds=0.5)
 CALL = "POST /v1/contacts"
 
 
-@pytest.fixture
-def db(database_url: str) -> Iterator[Database]:
-    db = Database(database_url)
-    migrate.upgrade(db)
-    yield db
-    db.close()
-
-
 @pytest.fixture(scope="module")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     db = Database(f"sqlite:///{tmp_path_factory.mktemp('mirror') / 'mirror.db'}")
