@@ -197,9 +197,10 @@ async def test_who_has_not_noticed_yet_writes_nothing(postgres_database: str, mo
     monkeypatch.setattr(module._SessionLock, "watch", lambda self, on_loss: None)
     db, other = Database(postgres_database), Database(postgres_database)
     migrate.upgrade(db)
-    begun, over = asyncio.Event(), asyncio.Event()
+    held, begun, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def take_over() -> None:
+        await held.wait()
         async with lease(other, "cycle", wait=20.0):
             await other.run(lambda conn: conn.execute(select(1)))
             begun.set()
@@ -207,6 +208,7 @@ async def test_who_has_not_noticed_yet_writes_nothing(postgres_database: str, mo
 
     takes_over = asyncio.create_task(take_over())  # in a context of its own, as another process
     async with lease(db, "cycle"):
+        held.set()
         await db.run(lambda conn: conn.execute(select(1)))
         cut(postgres_database)
         await begun.wait()
