@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
@@ -203,6 +204,21 @@ def test_events_on_record_survive_a_kill(sandbox: Sandbox, start: Start, databas
     assert daemon.end() < 3
 
 
+def stop_at_rest(daemon: Daemon, postgres: str) -> None:
+    """SIGSTOP where it holds no lease, which it would keep from everybody else."""
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = ("
+    with psycopg.connect(postgres, autocommit=True) as admin:
+
+        def at_rest() -> bool:
+            daemon.process.send_signal(signal.SIGSTOP)
+            found = admin.execute(f"{locks} SELECT oid FROM pg_database WHERE datname = current_database())").fetchone()
+            if found != (0,):
+                daemon.process.send_signal(signal.SIGCONT)
+            return found == (0,)
+
+        until(at_rest)
+
+
 def test_another_daemon_looks_into_what_this_one_has_taken(
     sandbox: Sandbox, start: Start, postgres_database: str
 ) -> None:
@@ -211,7 +227,7 @@ def test_another_daemon_looks_into_what_this_one_has_taken(
     sandbox.onvoard.add_contact(JANE, name="Jane Doe")
     receiver = start(BRIDGE_DATABASE_URL=postgres_database, **SELDOM, **SIGNED)
     until(lambda: there(sandbox) == [JANE] and ended(postgres_database, "reconcile"))
-    receiver.process.send_signal(signal.SIGSTOP)
+    stop_at_rest(receiver, postgres_database)
     worker = start(BRIDGE_DATABASE_URL=postgres_database, **(SELDOM | OFTEN), **SIGNED)
     assert worker.address
     event = {"id": "evt_1", "type": "contact.saved", "data": {"contact": {"id": sandbox.onvoard.contact(JANE)["id"]}}}
