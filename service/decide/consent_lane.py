@@ -123,6 +123,10 @@ def _spread_over_link(conn: Connection, frame: Frame, row: Row) -> None:
     platform, target = (
         (Platform.DIGITAL_ONBOARDING, row["unique_id"]) if onvoard_out else (Platform.ONVOARD, row["contact_id"])
     )
-    base = ledger.get_bases(conn, row["person_id"]).of(platform.other).opted_out
-    if not base and not outbox.opt_out_open(conn, platform, target):
-        stage_opt_out(conn, frame, row["person_id"], platform, target, f"opted out on {platform.other}")
+    bases = ledger.get_bases(conn, row["person_id"])
+    if not bases.of(platform.other).opted_out:
+        if not outbox.opt_out_open(conn, platform, target):
+            stage_opt_out(conn, frame, row["person_id"], platform, target, f"opted out on {platform.other}")
+    elif bases.of(platform).opted_out:
+        opted_in_again(conn, frame, row["person_id"], platform)
+        ledger.put_bases(conn, row["person_id"], ledger.advance(bases, {}, {platform: False}), frame.now)

@@ -73,6 +73,27 @@ async def resubscribed(world: World, side: Platform) -> None:
     assert [c["kind"] for c in world.conflicts()] == ["resubscribed"]
 
 
+async def test_who_is_stopped_by_somebody_elses_conflict_is_asked_about_an_opt_in_too_and_once(world: World) -> None:
+    await world.setup()
+    await world.linked("ann", "bob")
+    world.ov.unsubscribe("bob@example.com")
+    await world.sync()
+    world.ov.edit_contact("ann@example.com", custom_digital_onboarding_unique_id="crm-bob")
+    await world.sync()
+    assert [conflict["kind"] for conflict in world.conflicts()] == ["link_edited"]
+    world.clock.advance(60)
+    world.ov.edit_contact("bob@example.com", email="rob@example.com")
+    world.ov.resubscribe("rob@example.com")
+    await world.sync()
+    (asked,) = world.conflicts("resubscribed")
+    resolve(world, OV, conflict_id=asked["id"])
+    world.clock.advance(60)
+    world.ov.edit_contact("rob@example.com", city="Oslo")
+    await world.sync()
+    assert [conflict["kind"] for conflict in world.conflicts()] == ["link_edited"]
+    assert not world.ov.contact("rob@example.com")["email_unsubscribed"]
+
+
 @pytest.mark.parametrize("side", [OV, DO])
 async def test_the_opt_out_that_is_kept_reaches_the_other_side_once_more(both: World, side: Platform) -> None:
     await resubscribed(both, side)

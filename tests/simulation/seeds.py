@@ -18,4 +18,5 @@ REGRESSIONS: dict[int, str] = {
     1200169: "law 2: the same as 30375",
     203807731: "law 4: an old export, with the record before the one that was made anew, took back that one's opt-out",
     203807514: "law 1: who had the former address of somebody removed over there was created for ever, as them",
+    203808070: "law 4: who was opted in again while stopped by a conflict was not asked about",
 }
