@@ -58,7 +58,9 @@ def _save(conn: Connection, contacts: Sequence[Contact], run_id: int, now: datet
     known = mirror.known_digital_contacts(conn, living)
     # Another record under a known unique_id: taking it over would take its blanks for clearings.
     others = [row for row in rows if row["unique_id"] in living and absorb.recreated(known.get(row["unique_id"]), row)]
-    anew = [row for row in others if not _was_before(known[row["unique_id"]], row)]
+    anew = [
+        _without_opt_ins(known[row["unique_id"]], row) for row in others if not _was_before(known[row["unique_id"]], row)
+    ]
     absorb.removed_on_digital_onboarding(conn, anew, run_id, now)
     living -= {row["unique_id"] for row in others}
     kept = [contact for contact in contacts if contact.unique_id in living]
@@ -77,6 +79,12 @@ def _was_before(known: Row, row: Row) -> bool:
     """An old export shows the record in whose place the known one was made: its flags are not those of now."""
     made, known_made = row.get("inserted_at"), known["inserted_at"]
     return made is not None and known_made is not None and made < known_made
+
+
+def _without_opt_ins(known: Row, row: Row) -> Row:
+    """Of the new record itself an opt-out may be known by now: an older export does not take it back."""
+    out = [flag for flag in export_csv.FLAGS if known["removed_at"] is not None and known[flag] is True]
+    return {**row, **dict.fromkeys(out, True)}
 
 
 def _merged(before: Row | None, contact: Contact) -> Row:

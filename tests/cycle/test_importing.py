@@ -156,3 +156,17 @@ async def test_an_old_export_of_the_record_before_this_one_takes_back_no_opt_out
     assert both.ov.contact("ann@example.com")["email_unsubscribed"] is True
     assert both.conflicts() == [] and both.people()["ann@example.com"]["status"] == "linked"
     await both.quiet()
+
+
+async def test_an_older_export_of_the_record_made_anew_takes_back_no_opt_out(both: World) -> None:
+    await both.linked("ann", "bob")
+    both.do.remove_contact("crm-ann")
+    both.do.add_contact(unique_id="crm-ann", email="ann@example.com")
+    old = export_csv(both.do)
+    both.clock.advance(60)
+    both.do.unsubscribe("crm-ann")
+    await both.import_export()
+    await both.import_text(old)
+    await both.sync(full=False)
+    assert both.ov.contact("ann@example.com")["email_unsubscribed"]
+    assert [conflict["kind"] for conflict in both.conflicts()] == ["removed_on_digital_onboarding"]
