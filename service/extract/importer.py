@@ -58,9 +58,8 @@ def _save(conn: Connection, contacts: Sequence[Contact], run_id: int, now: datet
     known = mirror.known_digital_contacts(conn, living)
     # Another record under a known unique_id: taking it over would take its blanks for clearings.
     others = [row for row in rows if row["unique_id"] in living and absorb.recreated(known.get(row["unique_id"]), row)]
-    anew = [
-        _without_opt_ins(known[row["unique_id"]], row) for row in others if not _was_before(known[row["unique_id"]], row)
-    ]
+    pairs = [(known[row["unique_id"]], row) for row in others]
+    anew = [_without_opt_ins(before, row) for before, row in pairs if not _was_before(before, row)]
     absorb.removed_on_digital_onboarding(conn, anew, run_id, now)
     living -= {row["unique_id"] for row in others}
     kept = [contact for contact in contacts if contact.unique_id in living]

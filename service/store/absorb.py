@@ -165,12 +165,15 @@ def without_erased(conn: Connection, rows: list[Row], run_id: int, now: datetime
 
 
 def _ask_about_address(conn: Connection, row: Row, run_id: int, now: datetime) -> None:
-    """A linked, living person's contact was given the address of somebody suppressed or erased. Nothing of it is
-    stored but its opt-outs, so that nothing else about this person can go on until it has another one."""
+    """A living person's contact was given the address of somebody suppressed or erased. Nothing of it is stored but its
+    opt-outs, so that nothing else about a linked person can go on until it has another one."""
     person = people.person_of(conn, unique_id=row["unique_id"])
-    if person is None or person.state != "active" or person.onvoard_contact_id is None:
+    if person is not None and person.state != "active":
         return
     mirror.opted_out(conn, row["unique_id"], [flag for flag in erasure.OPT_OUTS if row.get(flag) is True])
+    if person is None or person.onvoard_contact_id is None:
+        mirror.without_address(conn, row["unique_id"])
+        return
     reason = "its e-mail on Digital Onboarding is that of somebody who is suppressed or erased: change it there"
     conflict_id, _ = ledger.open_conflict(conn, person.id, ADDRESS_OF_THE_ERASED, reason, now, run_id=run_id)
     ledger.freeze(conn, [person.id], conflict_id)

@@ -158,6 +158,14 @@ def opted_out(conn: Connection, unique_id: str, flags: Iterable[str]) -> None:
         conn.execute(update(table).where(*news).values({flag: True, "dirty": True}))
 
 
+def without_address(conn: Connection, unique_id: str) -> None:
+    """It has another one by now, which may not be kept."""
+    for row in known_digital_contacts(conn, [unique_id]).values():
+        if row["email"] is not None:
+            bare = {**row, "email": None, "raw": {**row["raw"], "email": None}}
+            save_digital_contacts(conn, [digital_contact_row(bare, row["origin"], row["refreshed_at"])])
+
+
 def known_digital_contacts(conn: Connection, unique_ids: Iterable[str]) -> dict[str, Row]:
     """By unique_id, and locked: they are about to be merged with what the platform says now."""
     table = t.digital_onboarding_contacts

@@ -142,7 +142,7 @@ def _without(conn: Connection, table: t.Table, row: Row, redact: Redactor) -> Ro
     if table is t.outbox:  # an undo must not give back what was erased
         row["details"] = [each for each in row["details"] or () if not redact.names(each)]
         row["basis"] = {} if redact.names(row["basis"]) else row["basis"]
-    return {column.name: _text(column, row[column.name], redact) for column in table.c}
+    return {column.name: _text(column, row, redact) for column in table.c}
 
 
 _SUBJECT = {
@@ -161,11 +161,13 @@ def _is_somebody_elses(conn: Connection, contact: str | None) -> bool:
     return contact is not None and conn.execute(query).first() is not None
 
 
-def _text(column: Any, value: Any, redact: Redactor) -> Any:
-    """Where an address was all that stood there, nothing does; a key stays apart from others as a keyed hash."""
+def _text(column: Any, row: Row, redact: Redactor) -> Any:
+    """Where an address was all that stood there, nothing does; a key stays apart from others as a keyed hash, also from
+    that of an earlier row that had the same one until it was erased."""
+    value = row[column.name]
     new = redact(value)
     if new != value and column.unique:
-        return redact.hash(value)
+        return redact.hash(f"{value} {row['id']}")
     if new == value or new != GONE:
         return new
     return None if column.nullable else redact.hash(value)

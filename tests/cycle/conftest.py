@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -58,20 +59,23 @@ def _sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[D
 @pytest.fixture(scope="session")
 def _postgres_engine(postgres_url: str) -> Iterator[tuple[Database, str, Callable[[], None]]]:
     name = f"cycle_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}_template")
-        _migrate(urlsplit(postgres_url)._replace(path=f"/{name}_template").geturl())
-
-        def renew() -> None:
-            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {name}_template")
-
-        url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+    url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        _migrate(url)
         db = Database(url)
-        yield db, url, renew
+        with psycopg.connect(url, autocommit=True) as connection:
+            yield db, url, lambda: _empty(connection)
         db.close()
-        for each in (name, f"{name}_template"):
-            connection.execute(f"DROP DATABASE IF EXISTS {each} WITH (FORCE)")
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _empty(postgres: psycopg.Connection[Any]) -> None:
+    """As a new database is; fifty times faster than to make one."""
+    tables = postgres.execute("SELECT relname FROM pg_stat_user_tables WHERE relname <> 'alembic_version'").fetchall()
+    deletes = "; ".join(f"DELETE FROM {table}" for (table,) in tables)
+    postgres.execute(f"SET session_replication_role = replica; {deletes}; SET session_replication_role = DEFAULT")
+    postgres.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
 
 
 @pytest.fixture
@@ -87,7 +91,6 @@ def _sqlite_mirror(_sqlite_engine: tuple[Database, str, Path]) -> tuple[Database
 @pytest.fixture
 def _postgres_mirror(_postgres_engine: tuple[Database, str, Callable[[], None]]) -> tuple[Database, str]:
     db, url, renew = _postgres_engine
-    db.engine.dispose()
     renew()
     return db, url
 

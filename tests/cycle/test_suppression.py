@@ -144,6 +144,30 @@ async def test_a_new_contact_over_there_with_the_address_of_a_suppressed_person(
     await world.quiet()
 
 
+async def test_an_unlinked_contact_that_is_given_the_address_of_somebody_suppressed_has_its_former_one_no_longer(
+    world: World,
+) -> None:
+    """Whose other contact goes on without it; and it is opted out once."""
+    await world.linked("ann", "bob")
+    for name in ("crm-eve", "crm-eva"):
+        world.do.add_contact(unique_id=name, email="eve@example.com")
+    await world.import_export()
+    world.ov.suppress("ann@example.com")
+    await world.sync()
+    assert [conflict["kind"] for conflict in world.conflicts()] == ["ambiguous_identity"]
+    world.clock.advance(7 * 3600)
+    world.do.edit_contact("crm-eve", email="ann@example.com", city="Oslo")
+    await world.sync()
+    known = world.rows("SELECT email, city FROM digital_onboarding_contacts WHERE unique_id = 'crm-eve'")
+    assert known == [{"email": None, "city": None}]
+    assert world.do.contact("crm-eve")["unsubscribe_email"] and not world.do.contact("crm-eva")["unsubscribe_email"]
+    await world.sync()
+    assert world.conflicts() == [] and world.people()["eve@example.com"]["unique_id"] == "crm-eva"
+    await world.quiet()
+    world.clock.advance(7 * 3600)
+    await world.quiet()
+
+
 async def test_a_suppression_while_something_waits_to_be_pushed(world: World) -> None:
     await _susan(world, "crm-s")
     world.ov.edit_contact(WHO, city="Hidden Lane")

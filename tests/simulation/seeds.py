@@ -19,4 +19,6 @@ REGRESSIONS: dict[int, str] = {
     203807731: "law 4: an old export, with the record before the one that was made anew, took back that one's opt-out",
     203807514: "law 1: who had the former address of somebody removed over there was created for ever, as them",
     203808070: "law 4: who was opted in again while stopped by a conflict was not asked about",
+    204000419: "crashed: a key that was staged once more was erased into the same hash as its first",
+    204000458: "law 1: somebody unlinked, moved to an erased address, was opted out of the former one for ever",
 }
