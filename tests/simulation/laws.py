@@ -135,7 +135,7 @@ def _losses_on_record(watch: Watch, contacts: dict[Contact, Row]) -> None:
         if each.contact not in contacts or each.contact in watch.undone:
             continue
         pair = (each.contact, each.other or each.contact)
-        if any(watch.is_forgotten(one) or watch.was_suppressed(one) for one in pair):
+        if any(watch.is_forgotten(one) or watch.was_suppressed(one) for one in pair) or watch.is_erased(each.value):
             continue  # their history is erased
         # Where the other side's value could not be carried over, the two were left as unlike as they were: the next
         # value that can be, changes one side alone.

@@ -22,6 +22,7 @@ from service.sandbox.exchange import Call
 from service.sandbox.onvoard import OnVoard
 from service.store.database import Database
 from service.store.mirror import LINK_PROPERTY
+from service.store.traces import Redactor
 from tests.simulation.virtual import VirtualClock
 
 OV, DO = "onvoard", "digital_onboarding"
@@ -99,6 +100,8 @@ class Watch:
         edit()
         if contact[0] == OV and contact[1] in self.ov.contacts and self.ov.contacts[contact[1]].suppressed_at:
             self.suppressed |= {contact[1]} | self.shown[contact, "email"]
+            if (other := self._other(contact)) is not None:  # which is erased with it
+                self.suppressed |= self.shown[other, "email"]
         self._note(contact, before, self.one(contact))
 
     def arrives(self, contact: Contact) -> None:
@@ -130,6 +133,11 @@ class Watch:
     def was_suppressed(self, contact: Contact) -> bool:
         """Or has had the address of somebody who was: the mirror keeps no happenings under it."""
         return bool(self.suppressed & ({contact[1]} | self.shown[contact, "email"]))
+
+    def is_erased(self, value: Native) -> bool:
+        """An address of somebody erased, by the mirror's own tombstones: it stands in nobody's history."""
+        with self.db.begin(write=False) as conn:
+            return isinstance(value, str) and Redactor(conn).names(value)
 
     def is_forgotten(self, contact: Contact) -> bool:
         """Or had the address of somebody who is, once."""
