@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from service import resources
 from service.bridge import Bridge, local_now, no_surprises
-from service.core.mapping import ClearWith, FieldMap
 from service.core.records import Platform
-from service.formats import FORMATS
-from service.mapping_file import read_mapping
+from service.mapping_file import field_map
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.wire import JourneyForm
 from service.platforms.onvoard.client import OnVoard
@@ -19,18 +15,6 @@ from service.platforms.transport import Limits
 from service.settings import Settings
 from service.store.database import Database
 from service.store.rates import SharedBucket
-
-
-def mapping_path(settings: Settings) -> Path:
-    """The mapping file, or the built-in one where there is none."""
-    path = settings.paths.mapping
-    return path if path.exists() else resources.config_dir() / "mapping.toml"
-
-
-def field_map(settings: Settings) -> FieldMap:
-    """What the mapping file says; `SettingsError` for what it cannot mean."""
-    rules = read_mapping(mapping_path(settings))
-    return FieldMap(rules, FORMATS, ClearWith(settings.digital_onboarding.clear_with))
 
 
 def open_database(settings: Settings) -> Database:

@@ -9,17 +9,19 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.core.mapping import FieldMap
 from service.core.records import Platform
 from service.errors import ForeignAccount, NotFound
-from service.platforms.digital_onboarding.client import DigitalOnboarding
-from service.platforms.onvoard.client import OnVoard
 from service.settings import Settings
 from service.store import cursors, mirror
 from service.store.cursors import ANOTHER_MIRROR
 from service.store.database import Connection, Database
+
+if TYPE_CHECKING:
+    from service.platforms.digital_onboarding.client import DigitalOnboarding
+    from service.platforms.onvoard.client import OnVoard
 
 
 def local_now() -> datetime:

@@ -24,7 +24,7 @@ from service.errors import (
     SettingsError,
     Unreachable,
 )
-from service.mapping_file import misfits
+from service.mapping_file import field_map, misfits, path_of
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.onvoard.client import OnVoard
 from service.platforms.transport import Limits
@@ -109,7 +109,7 @@ def _missing(settings: Settings, platform: str) -> list[tuple[str, str]]:
 def check_mapping(settings: Settings) -> tuple[FieldMap | None, Check]:
     path = settings.paths.mapping
     try:
-        mapping = app.field_map(settings)
+        mapping = field_map(settings)
     except SettingsError as error:
         return None, Check("mapping", False, "; ".join(error.problems), f"mend {path}", exit_code=2)
     where = str(path) if path.exists() else f"built in, as there is no {path}"
@@ -259,7 +259,7 @@ async def _schema(client: OnVoard, settings: Settings, mapping: FieldMap | None)
         told = f"{len(missing)} of {len(parts)} parts are missing, the first: {missing[0].what} {missing[0].name}"
         return Check(name, False, told, SETUP)
     types = {key: each for (what, key), each in known.items() if what is What.CONTACT_PROPERTY}
-    path = app.mapping_path(settings)
+    path = path_of(settings)
     if mapping and (unfit := misfits(path, types)):
         return Check(name, False, "; ".join(unfit), f"mend {path}, or the contact properties on OnVoard")
     changed = sum(bool(part.detail) for part in parts)

@@ -79,7 +79,8 @@ class NewerDatabase(DatabaseError):
 
 
 class DatabaseUnavailable(DatabaseError):
-    pass
+    MAKE_ROOM = "make room on the database's disk, and run it again"
+    """The hint where it is full."""
 
 
 class RolledBack(DatabaseUnavailable):

@@ -10,9 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from service.core.mapping import MADE_BY_ONVOARD, Authority, FieldRule, Kind
+from service import resources
+from service.core.mapping import MADE_BY_ONVOARD, Authority, ClearWith, FieldMap, FieldRule, Kind
 from service.errors import SettingsError
+from service.formats import FORMATS
 from service.platforms.digital_onboarding import wire
+from service.settings import Settings
 from service.store.mirror import LINK_PROPERTY
 
 Row = dict[str, Any]
@@ -36,6 +39,18 @@ STRICT = {
     "COUNTRY": {Kind.COUNTRY}, "TIMEZONE": {Kind.TIMEZONE}, "PHONE": {Kind.PHONE, Kind.TEXT},
     **{field_type: {Kind.TEXT} for field_type in ("EMAIL", "URL", "CURRENCY", "SINGLE_SELECT")},
 }  # fmt: skip
+
+
+def path_of(settings: Settings) -> Path:
+    """The operator's file, or the built-in one where there is none."""
+    path = settings.paths.mapping
+    return path if path.exists() else resources.config_dir() / "mapping.toml"
+
+
+def field_map(settings: Settings) -> FieldMap:
+    """What the mapping file says; `SettingsError` for what it cannot mean."""
+    rules = read_mapping(path_of(settings))
+    return FieldMap(rules, FORMATS, ClearWith(settings.digital_onboarding.clear_with))
 
 
 def read_mapping(path: Path) -> list[FieldRule]:

@@ -48,10 +48,10 @@ def list_(ctx: Context, everything: bool, output_format: str) -> None:
 @pass_context
 def show(ctx: Context, conflict_id: int, output_format: str) -> None:
     """Show one conflict with both sides of its people."""
-    from service import app
+    from service.mapping_file import field_map
     from service.store import reports
 
-    mapping = app.field_map(ctx.settings)
+    mapping = field_map(ctx.settings)
     with ctx.database().begin(write=False) as conn:
         found = reports.conflict(conn, conflict_id)
         if found is None:
@@ -107,10 +107,11 @@ def resolve(
     filtered = everything or kind is not None or field is not None
     if bool(ids) == filtered:
         raise click.UsageError("name conflicts by their IDs, or all of them by --kind, --field or --all")
-    from service import app, resolving
+    from service import resolving
     from service.core.records import Platform
+    from service.mapping_file import field_map
 
-    database, mapping = ctx.database(), app.field_map(ctx.settings)
+    database, mapping = ctx.database(), field_map(ctx.settings)
     side = Platform(keep.replace("-", "_"))
     if filtered:
         with database.begin(write=False) as conn:

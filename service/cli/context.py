@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Coroutine
 from contextlib import ExitStack
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from service.store.database import Database
 
 T = TypeVar("T")
+
+
+def look_for_garbage() -> None:
+    """The imports are over, and work begins that may last: from now on, and among what comes now (see `main`)."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 class Context:
@@ -71,6 +79,7 @@ class Context:
         """Runs the async part of a command to its end; Ctrl-C cancels it first."""
         import asyncio
 
+        look_for_garbage()
         return asyncio.run(main)
 
     def close(self) -> None:

@@ -30,9 +30,9 @@ def explain(ctx: Context, who: str, output_format: str) -> None:
 
     WHO is an e-mail, a unique_id, a contact id of either platform, or person:NUMBER.
     """
-    from service import app
+    from service.mapping_file import field_map
 
-    mapping = app.field_map(ctx.settings)
+    mapping = field_map(ctx.settings)
     with ctx.database().begin(write=False) as conn:
         found = _explain(conn, who.strip(), mapping)
     if not found:

@@ -6,14 +6,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from service.core.records import Platform
 from service.errors import OutcomeUnknown, PlatformError, Rejected, SuspiciouslyEmpty, TooLarge
 from service.extract.refused import refuse
-from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.models import Contact
 from service.platforms.digital_onboarding.wire import Listing
 from service.platforms.payload import Refused
@@ -21,6 +20,9 @@ from service.progress import Progress
 from service.store import absorb, mirror, rates
 from service.store import tables as t
 from service.store.database import Connection, Database
+
+if TYPE_CHECKING:
+    from service.platforms.digital_onboarding.client import DigitalOnboarding
 
 _log = structlog.get_logger()
 

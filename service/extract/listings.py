@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.core.windows import PAGE
 from service.errors import NotFound, RuleBroken
-from service.platforms.onvoard.client import OnVoard
 from service.platforms.onvoard.wire import Page
 from service.store import tables as t
 from service.store.tables import Table
+
+if TYPE_CHECKING:
+    from service.platforms.onvoard.client import OnVoard
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -18,7 +18,6 @@ from service.core.windows import EPOCH, LEAD, PAGE, SECOND, Position
 from service.errors import NotFound, RuleBroken, SuspiciouslyEmpty
 from service.extract.listings import listings
 from service.extract.refused import refuse
-from service.platforms.onvoard.client import OnVoard
 from service.platforms.onvoard.wire import Page, is_last
 from service.progress import Progress
 from service.store import absorb, cursors, mirror, slices, verifications
@@ -26,6 +25,9 @@ from service.store import tables as t
 from service.store.database import Connection, Database
 from service.store.lease import lease
 from service.store.tables import Table
+
+if TYPE_CHECKING:
+    from service.platforms.onvoard.client import OnVoard
 
 _log = structlog.get_logger()
 

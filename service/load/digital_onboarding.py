@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from service.core.consent import check_payload
 from service.core.records import Platform
@@ -20,12 +21,14 @@ from service.errors import (
 )
 from service.load.queue import Queue, Row
 from service.load.settle import Settler
-from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.models import Journey
 from service.progress import Progress
 from service.store import mirror, outbox, rates
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
+
+if TYPE_CHECKING:
+    from service.platforms.digital_onboarding.client import DigitalOnboarding
 
 _PLATFORM = Platform.DIGITAL_ONBOARDING
 UNCLEAR = "nobody can tell whether this further journey was started: look for it on Digital Onboarding"

@@ -6,17 +6,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence, Set
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from service.load.digital_onboarding import DigitalPushes
 from service.load.onvoard import OnvoardPushes
 from service.load.queue import Queue, Row
 from service.load.settle import Settler
-from service.platforms.digital_onboarding.client import DigitalOnboarding
-from service.platforms.onvoard.client import OnVoard
 from service.platforms.pace import Priority, priority
 from service.progress import Progress
 from service.store.database import Database
 from service.store.outbox import Lane, Operation
+
+if TYPE_CHECKING:
+    from service.platforms.digital_onboarding.client import DigitalOnboarding
+    from service.platforms.onvoard.client import OnVoard
 
 
 class Drain:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.core.consent import check_payload
 from service.core.mapping import normal_email
@@ -13,11 +13,13 @@ from service.core.records import Platform
 from service.errors import Denied, NotFound, PlatformError, RateLimited, Rejected, Unreachable
 from service.load.queue import Queue, Row
 from service.load.settle import Settler
-from service.platforms.onvoard.client import OnVoard
 from service.progress import Progress
 from service.store import outbox
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
+
+if TYPE_CHECKING:
+    from service.platforms.onvoard.client import OnVoard
 
 CHUNK = 64
 """Pushes whose intents are recorded, and whose answers are settled, together."""

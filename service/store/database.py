@@ -7,7 +7,6 @@ they choke on, so their sentence is kept only where it is about the database or 
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
 from sqlalchemy import Connection as Connection
 from sqlalchemy import Engine, StaticPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -27,38 +25,17 @@ from service.errors import DatabaseError, DatabaseUnavailable, RolledBack, Usage
 from service.store.tables import metadata
 
 T = TypeVar("T")
-# What it says about a pipeline that a failure ends, the failure says too.
-logging.getLogger("psycopg").setLevel(logging.ERROR)
-
 BUSY_SECONDS = 30
 ATTEMPTS = 5
 """How often a transaction is begun that ends in deadlocks; all writers order their rows where they can."""
 _MIGRATION_LOCK = 7_265_646_374_726_547  # any number, and always this one
 _MEMORY = (None, "", ":memory:")
 _SQLITE_SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=NORMAL")
-_POSTGRES_SETTINGS = {
-    "timezone": "UTC",
-    "lock_timeout": "30s",
-    "statement_timeout": "10min",
-    "idle_in_transaction_session_timeout": "10min",  # no transaction stays open across the network
-}
-# Seconds until this end notices that the other one is gone: 25. Of a lease the server notices it later (`lease`).
-_POSTGRES_CONNECT = {
-    "application_name": "contact-bridge",
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,
-}
 # SQLite's SQLITE_ERROR (1), CONSTRAINT (19), MISMATCH (20), MISUSE (21) and RANGE (25) are about a statement.
 _SQLITE_OUR_FAULT = frozenset({1, 19, 20, 21, 25})
-_ROOM = "make room on the database's disk, and run it again"
-_SQLITE_HINTS = {5: "run it again", 10: _ROOM, 13: _ROOM}  # SQLITE_BUSY, IOERR, FULL
-_POSTGRES_FULL = "53100"
-_POSTGRES_GIVEN_UP = frozenset({"40001", "40P01"})  # serialization failures, deadlocks
-_SCHEMA = ("42P", "42703", "42883")  # undefined tables, columns and functions: names, no values
-_POSTGRES_NOT_OURS = frozenset({"42501", "25006"})  # no permission; a standby that only reads
+_SQLITE_HINTS = {  # SQLITE_BUSY, IOERR, FULL
+    5: "run it again", 10: DatabaseUnavailable.MAKE_ROOM, 13: DatabaseUnavailable.MAKE_ROOM,
+}  # fmt: skip
 
 FENCE: ContextVar[Callable[[Connection], None] | None] = ContextVar("fence", default=None)
 """Asked at the beginning of each transaction of `run`: raises where its caller may not write any longer (`lease`)."""
@@ -75,7 +52,15 @@ class Database:
     def __init__(self, url: str, *, inline: bool = False) -> None:
         self._url = _parse(url)
         self.name = _name(self._url)
-        self.engine: Engine = _sqlite_engine(self._url) if self.dialect == "sqlite" else _postgres_engine(self._url)
+        self.engine: Engine
+        self._driver_error: type[Exception]
+        self._translate: Callable[[str, Any], DatabaseError]
+        if self.dialect == "sqlite":
+            self.engine, self._driver_error, self._translate = _sqlite_engine(self._url), sqlite3.Error, _translate
+        else:
+            from service.store.postgres import driver
+
+            self.engine, self._driver_error, self._translate = driver.engine(self._url), driver.Error, driver.translate
         self._writer = None if inline else ThreadPoolExecutor(1, thread_name_prefix="mirror")
 
     def __repr__(self) -> str:
@@ -95,12 +80,6 @@ class Database:
         """Where a SQLite database lives; None in memory and on Postgres."""
         name = self._url.database
         return Path(name) if self.dialect == "sqlite" and name not in _MEMORY and name else None
-
-    @property
-    def connect_arguments(self) -> dict[str, Any]:
-        """For a connection of one's own to Postgres, by psycopg."""
-        _, arguments = self.engine.dialect.create_connect_args(self._url)
-        return {**arguments, **_POSTGRES_CONNECT}
 
     @contextmanager
     def begin(self, *, write: bool = True) -> Iterator[Connection]:
@@ -164,8 +143,16 @@ class Database:
         """The drivers' and SQLAlchemy's errors become this house's, without what they quote."""
         try:
             yield
-        except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as failure:
-            raise _translate(self.name, failure).with_traceback(failure.__traceback__) from None
+        except (SQLAlchemyError, self._driver_error) as failure:
+            raise self._translated(failure).with_traceback(failure.__traceback__) from None
+
+    def _translated(self, failure: Exception) -> DatabaseError:
+        original = failure.orig if isinstance(failure, DBAPIError) else failure
+        if isinstance(original, self._driver_error):
+            return self._translate(self.name, original)
+        if isinstance(failure, PoolTimeout):
+            return DatabaseUnavailable(f"{self.name}: no connection became free")
+        return DatabaseError(f"{self.name}: {type(failure).__name__}")
 
     async def tidy(self, *, erased: bool = False) -> bool:
         """At the end of a run: what it wrote leaves SQLite's write-ahead log. With `erased`, what was erased leaves the
@@ -250,56 +237,12 @@ def _sqlite_engine(url: URL) -> Engine:
     return engine
 
 
-def _postgres_engine(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        hide_parameters=True,
-        pool_pre_ping=True,
-        connect_args=_POSTGRES_CONNECT,
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: psycopg.Connection[Any], _record: object) -> None:
-        for name, value in _POSTGRES_SETTINGS.items():
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        connection.commit()
-
-    return engine
-
-
-def _translate(name: str, failure: Exception) -> DatabaseError:
-    original = failure.orig if isinstance(failure, DBAPIError) else failure
-    if isinstance(original, psycopg.Error):
-        return _translate_postgres(name, original)
-    if isinstance(original, sqlite3.Error):
-        code = getattr(original, "sqlite_errorcode", None)
-        if code is None or code & 0xFF in _SQLITE_OUR_FAULT:
-            kind = getattr(original, "sqlite_errorname", type(original).__name__)
-            return DatabaseError(f"{name}: the database refused a statement: {kind}{_unquoted(str(original))}")
-        return DatabaseUnavailable(f"{name}: {original}", hint=_SQLITE_HINTS.get(code & 0xFF, ""))
-    if isinstance(failure, PoolTimeout):
-        return DatabaseUnavailable(f"{name}: no connection became free")
-    return DatabaseError(f"{name}: {type(failure).__name__}")
-
-
-def _translate_postgres(name: str, failure: psycopg.Error) -> DatabaseError:
-    if failure.sqlstate in _POSTGRES_GIVEN_UP:
-        return RolledBack(f"{name}: {type(failure).__name__}, time and again", hint="run it again")
-    about_us = isinstance(failure, psycopg.OperationalError | psycopg.InterfaceError)
-    if about_us or failure.sqlstate in _POSTGRES_NOT_OURS:
-        text = failure.diag.message_primary or next(iter(str(failure).splitlines()), "") or type(failure).__name__
-        return DatabaseUnavailable(f"{name}: {text.strip()}", hint=_postgres_hint(failure.sqlstate) if about_us else "")
-    kind = type(failure).__name__
-    told = failure.diag.constraint_name or (
-        (failure.sqlstate or "").startswith(_SCHEMA) and failure.diag.message_primary
-    )
-    return DatabaseError(f"{name}: the database refused a statement: {kind}{f' ({told})' if told else ''}")
-
-
-def _postgres_hint(sqlstate: str | None) -> str:
-    if sqlstate is None or sqlstate.startswith(("08", "57P")):  # lost, or shut down
-        return "run it again when the database is back"
-    return _ROOM if sqlstate == _POSTGRES_FULL else "run it again"
+def _translate(name: str, failure: sqlite3.Error) -> DatabaseError:
+    code = getattr(failure, "sqlite_errorcode", None)
+    if code is None or code & 0xFF in _SQLITE_OUR_FAULT:
+        kind = getattr(failure, "sqlite_errorname", type(failure).__name__)
+        return DatabaseError(f"{name}: the database refused a statement: {kind}{_unquoted(str(failure))}")
+    return DatabaseUnavailable(f"{name}: {failure}", hint=_SQLITE_HINTS.get(code & 0xFF, ""))
 
 
 def _unquoted(message: str) -> str:

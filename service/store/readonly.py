@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -18,27 +18,21 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-import psycopg
-from psycopg.pq import ExecStatus
 from sqlalchemy import JSON
 
 from service.errors import UsageError
 from service.store.database import BUSY_SECONDS, Database
+from service.store.refusing import HINT, READ_ONLY, no_rows
 from service.store.tables import metadata
 from service.store.types import iso
 from service.store.views import COMPUTED_BOOLEANS
 
 LIMIT_SECONDS = 300
-_READ_ONLY = "the mirror is read-only here"
-_HINT = "one SELECT; the columns are in the documentation of the mirror"
-
 # SQLite can no longer tell that a computed value is JSON: there it goes by the column's name.
 _JSONS = {column.name for table in metadata.tables.values() for column in table.c if isinstance(column.type, JSON)}
 
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 _LOOKING = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
-# 25001: `transaction_read_only` set back; 25006: a write.
-_POSTGRES_REFUSALS = {"25001", "25006"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,12 @@ def query(db: Database, sql: str, *, seconds: float = LIMIT_SECONDS) -> Result:
     UsageError for SQL that the database does not take, for more than one statement, for an attempt to write, and for
     what takes longer than `seconds`; DatabaseUnavailable as everywhere.
     """
-    names, rows = (_ask_sqlite if db.dialect == "sqlite" else _ask_postgres)(db, sql, seconds)
+    if db.dialect == "sqlite":
+        names, rows = _ask_sqlite(db, sql, seconds)
+    else:
+        from service.store.postgres import asking
+
+        names, rows = asking.ask(db, sql, seconds)
     plain = [_plain_column(name) if db.dialect == "sqlite" else _plain for name in names]
     return Result(_distinct(names), [tuple(f(value) for f, value in zip(plain, row, strict=True)) for row in rows])
 
@@ -72,10 +71,10 @@ def _ask_sqlite(db: Database, sql: str, seconds: float) -> tuple[list[str], list
             connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
             try:
                 cursor = connection.execute(sql)
-                return [column[0] for column in cursor.description or _no_rows()], cursor.fetchall()
+                return [column[0] for column in cursor.description or no_rows()], cursor.fetchall()
             except (sqlite3.Error, sqlite3.Warning) as failure:
                 if told := _sqlite_complaint(failure):
-                    raise UsageError(told, hint=_HINT) from None
+                    raise UsageError(told, hint=HINT) from None
                 raise
     except UnicodeError:
         raise UsageError("the statement is not text that a database can read") from None
@@ -106,69 +105,15 @@ def _sqlite_complaint(failure: Exception) -> str | None:
     if code is None:
         return str(failure)  # the driver's own: two statements, a null character
     if "not authorized" in str(failure):  # the code of which differs
-        return _READ_ONLY
+        return READ_ONLY
     told = {
         sqlite3.SQLITE_ERROR: str(failure),
-        sqlite3.SQLITE_AUTH: _READ_ONLY,
-        sqlite3.SQLITE_READONLY: _READ_ONLY,
+        sqlite3.SQLITE_AUTH: READ_ONLY,
+        sqlite3.SQLITE_READONLY: READ_ONLY,
         sqlite3.SQLITE_INTERRUPT: "the query took too long and was stopped",
     }
     about_sql = {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG}
     return told.get(code & 0xFF) or (str(failure) if code & 0xFF in about_sql else None)
-
-
-def _ask_postgres(db: Database, sql: str, seconds: float) -> tuple[list[str], list[tuple[Any, ...]]]:
-    with db.translated(), db.engine.connect() as pooled:
-        pooled.detach()  # what a query does to its session ends with it
-        connection: psycopg.Connection[Any] = pooled.connection.dbapi_connection  # type: ignore[assignment]
-        connection.rollback()
-        connection.read_only = True
-        try:
-            for name, value in (
-                ("default_transaction_read_only", "on"),
-                ("statement_timeout", f"{seconds * 1000:.0f}"),
-            ):
-                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-            return _run_prepared(connection, sql)
-        except (psycopg.Error, UnicodeError) as failure:
-            if told := _postgres_complaint(failure):
-                raise UsageError(told, hint=_HINT) from None
-            raise
-        finally:
-            connection.rollback()
-
-
-def _run_prepared(connection: psycopg.Connection[Any], sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    text = sql.encode()
-    if b"\0" in text:
-        raise UsageError("the statement is not text that a database can read")
-    prepared = connection.pgconn.prepare(b"asked", text)
-    if prepared.status != ExecStatus.COMMAND_OK:
-        raise psycopg.errors.error_from_result(prepared, encoding="utf-8")
-    asked = connection.pgconn.describe_prepared(b"asked")
-    if asked.nparams:
-        raise UsageError("the statement has parameters ($1), and nobody gives them", hint=_HINT)
-    if asked.nfields == 0:
-        raise UsageError(f"{_READ_ONLY}, and this statement returns no rows", hint=_HINT)
-    cursor = connection.execute(text, prepare=True)
-    return [column.name for column in cursor.description or _no_rows()], cursor.fetchall()
-
-
-def _postgres_complaint(failure: Exception) -> str | None:
-    if isinstance(failure, UnicodeError):
-        return "the statement is not text that a database can read"
-    assert isinstance(failure, psycopg.Error)
-    if failure.sqlstate in _POSTGRES_REFUSALS:
-        return _READ_ONLY
-    if failure.sqlstate == "57014":
-        return "the query took too long and was stopped"
-    if failure.sqlstate is None or isinstance(failure, psycopg.OperationalError):
-        return None
-    return failure.diag.message_primary or type(failure).__name__
-
-
-def _no_rows() -> Sequence[Any]:
-    raise UsageError(f"{_READ_ONLY}, and this statement returns no rows", hint=_HINT)
 
 
 def _distinct(names: list[str]) -> list[str]:

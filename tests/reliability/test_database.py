@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,8 @@ def test_a_sync_ends_clearly_at_any_moment_and_the_next_one_goes_on(server: Serv
 
 def test_a_backfill_goes_on_where_it_was(server: Server, bank: Bank) -> None:
     for number in range(350):
-        bank.sandbox.onvoard.add_contact(f"more{number}@example.com")
+        joined = datetime.now(UTC) - timedelta(seconds=number)  # within one second nothing could be told apart
+        bank.sandbox.onvoard.add_contact(f"more{number}@example.com", at=joined)
     contacts = {"method": "GET", "path": "/v2/contacts"}
     failed_clearly(*bank.meanwhile("backfill contacts", server.restart, **contacts, skip=4))
     mark = bank.sandbox.journal.mark()

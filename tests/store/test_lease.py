@@ -21,6 +21,7 @@ from service.store import migrate
 from service.store import tables as t
 from service.store.database import Database
 from service.store.lease import lease
+from service.store.postgres.lock import SessionLock
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -195,7 +196,7 @@ async def test_losing_two_leases_at_once_is_one_error(postgres_database: str) ->
 
 async def test_who_has_not_noticed_yet_writes_nothing(postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It slept when its connection ended, and another process has taken over."""
-    monkeypatch.setattr(module._SessionLock, "watch", lambda self, on_loss: None)
+    monkeypatch.setattr(SessionLock, "watch", lambda self, on_loss: None)
     db, other = Database(postgres_database), Database(postgres_database)
     migrate.upgrade(db)
     held, begun, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -225,7 +226,7 @@ async def test_who_has_not_noticed_yet_writes_nothing(postgres_database: str, mo
 async def test_who_takes_over_waits_for_the_last_transaction_of_its_predecessor(
     postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module._SessionLock, "watch", lambda self, on_loss: None)
+    monkeypatch.setattr(SessionLock, "watch", lambda self, on_loss: None)
     db, other = Database(postgres_database), Database(postgres_database)
     migrate.upgrade(db)
     told: list[str] = []

@@ -1,0 +1,79 @@
+"""How Postgres is opened, and what its failures are called: no sentence about a row is kept (`database`)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import psycopg
+from psycopg import Error as Error
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+from service.errors import DatabaseError, DatabaseUnavailable, RolledBack
+
+# What it says about a pipeline that a failure ends, the failure says too.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+_SETTINGS = {
+    "timezone": "UTC",
+    "lock_timeout": "30s",
+    "statement_timeout": "10min",
+    "idle_in_transaction_session_timeout": "10min",  # no transaction stays open across the network
+}
+# Seconds until this end notices that the other one is gone: 25. Of a lease the server notices it later (`lock`).
+_CONNECT = {
+    "application_name": "contact-bridge",
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+_FULL = "53100"
+_GIVEN_UP = frozenset({"40001", "40P01"})  # serialization failures, deadlocks
+_SCHEMA = ("42P", "42703", "42883")  # undefined tables, columns and functions: names, no values
+_NOT_OURS = frozenset({"42501", "25006"})  # no permission; a standby that only reads
+
+
+def engine(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        connect_args=_CONNECT,
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: psycopg.Connection[Any], _record: object) -> None:
+        for name, value in _SETTINGS.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        connection.commit()
+
+    return engine
+
+
+def connect_arguments(engine: Engine) -> dict[str, Any]:
+    """For a connection of one's own, by psycopg."""
+    _, arguments = engine.dialect.create_connect_args(engine.url)
+    return {**arguments, **_CONNECT}
+
+
+def translate(name: str, failure: psycopg.Error) -> DatabaseError:
+    if failure.sqlstate in _GIVEN_UP:
+        return RolledBack(f"{name}: {type(failure).__name__}, time and again", hint="run it again")
+    about_us = isinstance(failure, psycopg.OperationalError | psycopg.InterfaceError)
+    if about_us or failure.sqlstate in _NOT_OURS:
+        text = failure.diag.message_primary or next(iter(str(failure).splitlines()), "") or type(failure).__name__
+        return DatabaseUnavailable(f"{name}: {text.strip()}", hint=_hint(failure.sqlstate) if about_us else "")
+    kind = type(failure).__name__
+    told = failure.diag.constraint_name or (
+        (failure.sqlstate or "").startswith(_SCHEMA) and failure.diag.message_primary
+    )
+    return DatabaseError(f"{name}: the database refused a statement: {kind}{f' ({told})' if told else ''}")
+
+
+def _hint(sqlstate: str | None) -> str:
+    if sqlstate is None or sqlstate.startswith(("08", "57P")):  # lost, or shut down
+        return "run it again when the database is back"
+    return DatabaseUnavailable.MAKE_ROOM if sqlstate == _FULL else "run it again"
