@@ -92,7 +92,7 @@ class ProcessDatabase(Database):
     """The one database, as a process of its own has it: what it did not commit when it was killed, did not happen."""
 
     def __init__(self, shared: Database, process: Process) -> None:
-        self._url, self.name, self.engine, self._writer = shared.url, shared.name, shared.engine, None
+        vars(self).update(vars(shared))
         self._process = process
 
     async def run(self, work: Callable[[Connection], T]) -> T:
