@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from service.store.traces import GONE
 from tests.simulation.network import POISON
 from tests.simulation.users import poisoned
 from tests.simulation.watch import DO, OV, Contact, LawBroken, Overwritten, Watch, members
@@ -209,7 +210,10 @@ def _needs_a_person(watch: Watch, row: Row) -> bool:
         contact = watch.ov.contacts.get(row["target"] or (_json(row["payload"]) or {}).get("contact_id"))
         if contact is None or contact.suppressed_at is not None:
             return True
-    holder = watch.ov.find_contact(_json(row["payload"]).get("email") or "")
+    email = _json(row["payload"]).get("email") or ""
+    if email == GONE:  # such an address, and nothing is kept of it
+        return True
+    holder = watch.ov.find_contact(email)
     return holder is not None and (holder.suppressed_at is not None or watch.is_forgotten((OV, holder.id)))
 
 
