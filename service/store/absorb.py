@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, bindparam, func, select, update
 
 from service.core.mapping import normal_email
 from service.core.records import Platform
@@ -106,10 +106,15 @@ def want_reread(conn: Connection, contact_ids: Iterable[str], happened_at: datet
     conn.execute(update(table).where(hinted).values(seen_at=None))
 
 
+_WANTED = (
+    select(t.onvoard_contacts.c.id)
+    .where(t.onvoard_contacts.c.seen_at.is_(None), t.onvoard_contacts.c.deleted_at.is_(None))
+    .limit(bindparam("most"))
+)
+
+
 def wanted(conn: Connection, limit: int) -> list[str]:
-    table = t.onvoard_contacts
-    query = select(table.c.id).where(table.c.seen_at.is_(None), table.c.deleted_at.is_(None)).limit(limit)
-    return list(conn.execute(query).scalars())
+    return list(conn.execute(_WANTED, {"most": limit}).scalars())
 
 
 def reread_done(conn: Connection, contact_ids: Iterable[str], now: datetime) -> None:
@@ -179,10 +184,16 @@ def _ask_about_address(conn: Connection, row: Row, run_id: int, now: datetime) -
     ledger.freeze(conn, [person.id], conflict_id)
 
 
+_ASKED_ABOUT_ADDRESS = (
+    select(t.conflicts.c.id)
+    .join(t.persons, t.persons.c.id == t.conflicts.c.person_id)
+    .where(t.conflicts.c.status == "open", t.conflicts.c.kind == ADDRESS_OF_THE_ERASED)
+    .where(t.persons.c.unique_id.in_(bindparam("partners", expanding=True)))
+)
+
+
 def _settle_addresses(conn: Connection, unique_ids: Iterable[str], now: datetime) -> None:
-    c, p = t.conflicts.c, t.persons.c
-    open_ = select(c.id).join(t.persons, p.id == c.person_id).where(c.status == "open", c.kind == ADDRESS_OF_THE_ERASED)
-    for conflict_id in conn.execute(open_.where(p.unique_id.in_(list(unique_ids)))).scalars().all():
+    for conflict_id in conn.execute(_ASKED_ABOUT_ADDRESS, {"partners": list(unique_ids)}).scalars().all():
         people.touch(conn, ledger.members(conn, conflict_id))
         ledger.thaw(conn, conflict_id, now, by="another address")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, select, update
 
 from service.store import tables as t
 
@@ -14,32 +15,33 @@ Row = dict[str, Any]
 _P, _OV, _DO = t.persons, t.onvoard_contacts, t.digital_onboarding_contacts
 
 
-def _to_people(table: Any, *columns: Any) -> Select[Any]:
-    """Rows of a table that bears a unique_id, with the living, linked, unfrozen person behind them."""
+@cache
+def _to_people(table: Any, at: Any, *columns: Any) -> Select[Any]:
+    """Rows of a table that bears a unique_id, with the living, linked, unfrozen person behind them: `most` of those
+    that are dated `since`, or later."""
     partner = and_(_P.c.unique_id == table.c.unique_id, _P.c.state == "active", _P.c.conflict_id.is_(None))
     alive = and_(_OV.c.id == _P.c.onvoard_contact_id, _OV.c.deleted_at.is_(None))
     source = table.join(_P, partner).join(_OV, alive)
     head = (_P.c.id.label("person_id"), _OV.c.id.label("contact_id"), table.c.unique_id)
-    return select(*head, *columns).select_from(source).where(~table.c.announced)
+    query = select(*head, at.label("at"), *columns).select_from(source).where(~table.c.announced)
+    return query.where(at >= bindparam("since")).limit(bindparam("most"))
+
+
+_ADDED = _to_people(_DO, _DO.c.inserted_at).where(~_DO.c.created_by_bridge, _DO.c.removed_at.is_(None))
 
 
 def added(conn: Connection, since: datetime, limit: int) -> list[Row]:
-    query = _to_people(_DO, _DO.c.inserted_at.label("at")).where(
-        _DO.c.inserted_at >= since, ~_DO.c.created_by_bridge, _DO.c.removed_at.is_(None)
-    )
     return [
         {**row, "kind": "custom.digital_onboarding_contact_added", "key": "", "data": {}}
-        for row in conn.execute(query.limit(limit)).mappings()
+        for row in conn.execute(_ADDED, {"since": since, "most": limit}).mappings()
     ]
 
 
 def completed(conn: Connection, since: datetime, limit: int) -> list[Row]:
     done, objectives = t.digital_onboarding_objective_completions, t.digital_onboarding_objectives
-    query = _to_people(done, done.c.completed_at.label("at"), done.c.objective_key).where(done.c.completed_at >= since)
-    rows = [dict(row) for row in conn.execute(query.limit(limit)).mappings()]
-    keys = {row["objective_key"] for row in rows}
-    called = conn.execute(select(objectives.c.key, objectives.c.name).where(objectives.c.key.in_(keys)))
-    names = {row.key: row.name for row in called}
+    query = _to_people(done, done.c.completed_at, done.c.objective_key)
+    rows = [dict(row) for row in conn.execute(query, {"since": since, "most": limit}).mappings()]
+    names = _names(conn, objectives.c.key, {row["objective_key"] for row in rows})
     return [
         {
             **row,
@@ -56,13 +58,9 @@ def completed(conn: Connection, since: datetime, limit: int) -> list[Row]:
 
 def started(conn: Connection, since: datetime, limit: int) -> list[Row]:
     journeys, templates = t.digital_onboarding_journeys, t.digital_onboarding_templates
-    query = _to_people(
-        journeys, journeys.c.started_at.label("at"), journeys.c.id, journeys.c.template_id, journeys.c.name
-    ).where(journeys.c.started_at >= since)
-    rows = [dict(row) for row in conn.execute(query.limit(limit)).mappings()]
-    ids = {row["template_id"] for row in rows}
-    called = conn.execute(select(templates.c.id, templates.c.name).where(templates.c.id.in_(ids)))
-    names = {row.id: row.name for row in called}
+    query = _to_people(journeys, journeys.c.started_at, journeys.c.id, journeys.c.template_id, journeys.c.name)
+    rows = [dict(row) for row in conn.execute(query, {"since": since, "most": limit}).mappings()]
+    names = _names(conn, templates.c.id, {row["template_id"] for row in rows})
     return [
         {
             **row,
@@ -76,6 +74,11 @@ def started(conn: Connection, since: datetime, limit: int) -> list[Row]:
         }
         for row in rows
     ]
+
+
+def _names(conn: Connection, key: Any, keys: Set[str]) -> dict[str, str | None]:
+    """Of objectives or templates, by what they are called by."""
+    return dict(conn.execute(select(key, key.table.c.name).where(key.in_(keys))).all()) if keys else {}
 
 
 Source = Callable[[Connection, datetime, int], list[Row]]

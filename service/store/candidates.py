@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, exists, or_, select
 
 from service.core.identity import Contact, Index
 from service.core.mapping import normal_email
@@ -19,6 +20,11 @@ _OF_PERSON = (_P.c.id.label("person_id"), _P.c.state.label("person_state"), _P.c
 def unlinked_onvoard(conn: Connection, after: str, limit: int) -> list[dict[str, Any]]:
     """Living OnVoard contacts without a partner that changed, or that a changed partnerless Digital Onboarding contact
     may be."""
+    return [dict(row) for row in conn.execute(_unlinked_onvoard(), {"after": after, "most": limit}).mappings()]
+
+
+@cache
+def _unlinked_onvoard() -> Select[Any]:
     lonely = and_(_P.c.unique_id.is_(None), _P.c.state == "active", _OV.c.deleted_at.is_(None))
     base = select(_OV, _P.c.id.label("person_id"), _P.c.conflict_id).join(_P, _P.c.onvoard_contact_id == _OV.c.id)
     fresh = (
@@ -32,21 +38,25 @@ def unlinked_onvoard(conn: Connection, after: str, limit: int) -> list[dict[str,
         _OV.c.email_key.in_(select(fresh.c.unique_id_key)),
         _OV.c.link_unique_id.in_(select(fresh.c.unique_id)),
     )
-    query = base.where(lonely, wanted, _OV.c.id > after).order_by(_OV.c.id).limit(limit).with_for_update(of=_OV)
-    return [dict(row) for row in conn.execute(query).mappings()]
+    query = base.where(lonely, wanted, _OV.c.id > bindparam("after")).order_by(_OV.c.id).limit(bindparam("most"))
+    return query.with_for_update(of=_OV)
 
 
 def unlinked_digital(conn: Connection, after: str, limit: int) -> list[dict[str, Any]]:
-    query = (
+    return [dict(row) for row in conn.execute(_unlinked_digital(), {"after": after, "most": limit}).mappings()]
+
+
+@cache
+def _unlinked_digital() -> Select[Any]:
+    return (
         select(_DO, _P.c.id.label("person_id"), _P.c.conflict_id, _P.c.former_onvoard_contact_id)
         .join(_P, _P.c.unique_id == _DO.c.unique_id)
         .where(_P.c.onvoard_contact_id.is_(None), _P.c.state == "active", _DO.c.removed_at.is_(None))
-        .where(_DO.c.dirty, _DO.c.unique_id > after)
+        .where(_DO.c.dirty, _DO.c.unique_id > bindparam("after"))
         .order_by(_DO.c.unique_id)
-        .limit(limit)
+        .limit(bindparam("most"))
         .with_for_update(of=_DO)
     )
-    return [dict(row) for row in conn.execute(query).mappings()]
 
 
 def index_around(conn: Connection, emails: Sequence[str], unique_ids: Sequence[str]) -> Index:
@@ -60,10 +70,15 @@ def index_around(conn: Connection, emails: Sequence[str], unique_ids: Sequence[s
     return Index(onvoard, digital, separations.of(conn, onvoard, digital))
 
 
-def _partners() -> Select[Any]:
-    """Linked pairs with the addresses that they last agreed on."""
+def _partners(conn: Connection, of: Any, ids: Sequence[str]) -> dict[str, Any]:
+    """Linked pairs with the addresses that they last agreed on, by the id in the column `of`."""
+    return {getattr(row, of.name): row for row in conn.execute(_pairs(of), {"ids": ids})} if ids else {}
+
+
+@cache
+def _pairs(of: Any) -> Select[Any]:
     agreed = {side: t.bases.c[side] for side in ("onvoard", "digital_onboarding")}
-    return select(
+    query = select(
         _P.c.onvoard_contact_id,
         _P.c.unique_id,
         _P.c.conflict_id,
@@ -76,6 +91,7 @@ def _partners() -> Select[Any]:
         .join(_DO, _P.c.unique_id == _DO.c.unique_id)
         .outerjoin(t.bases, t.bases.c.person_id == _P.c.id)
     )
+    return query.where(of.in_(bindparam("ids", expanding=True)))
 
 
 def _base_email(base: Any) -> str | None:
@@ -86,10 +102,7 @@ def _base_email(base: Any) -> str | None:
 def _onvoard(conn: Connection, *where: Any) -> dict[str, Contact]:
     query = select(_OV.c.id, _OV.c.email_key, _OV.c.link_unique_id).where(or_(*where), _OV.c.deleted_at.is_(None))
     rows = conn.execute(query).all()
-    pairs = {
-        p.onvoard_contact_id: p
-        for p in conn.execute(_partners().where(_P.c.onvoard_contact_id.in_([row.id for row in rows])))
-    }
+    pairs = _partners(conn, _P.c.onvoard_contact_id, [row.id for row in rows])
     return {
         row.id: Contact(
             id=row.id,
@@ -106,9 +119,7 @@ def _onvoard(conn: Connection, *where: Any) -> dict[str, Contact]:
 def _digital(conn: Connection, *where: Any) -> dict[str, Contact]:
     query = select(_DO.c.unique_id, _DO.c.email_key).where(or_(*where), _DO.c.removed_at.is_(None))
     rows = conn.execute(query).all()
-    pairs = {
-        p.unique_id: p for p in conn.execute(_partners().where(_P.c.unique_id.in_([row.unique_id for row in rows])))
-    }
+    pairs = _partners(conn, _P.c.unique_id, [row.unique_id for row in rows])
     return {
         row.unique_id: Contact(
             id=row.unique_id,
@@ -184,33 +195,37 @@ def around(conn: Connection, person_ids: Sequence[int]) -> tuple[Index, set[str]
     return index, {row.id for row in onvoard}, {row.unique_id for row in digital}
 
 
+_ONVOARD_WITH = (
+    select(_OV, _P.c.id.label("person_id"))
+    .join(_P, _P.c.onvoard_contact_id == _OV.c.id)
+    .where(_OV.c.email_key == bindparam("email"), _OV.c.deleted_at.is_(None))
+)
+_DIGITAL_WITH = (
+    select(_DO, _P.c.id.label("person_id"))
+    .join(_P, _P.c.unique_id == _DO.c.unique_id)
+    .where(_DO.c.email_key == bindparam("email"))
+)
+
+
 def with_address(conn: Connection, email: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """All living contacts of both platforms with this normalised address."""
-    onvoard = (
-        select(_OV, _P.c.id.label("person_id"))
-        .join(_P, _P.c.onvoard_contact_id == _OV.c.id)
-        .where(_OV.c.email_key == email, _OV.c.deleted_at.is_(None))
-    )
-    digital = (
-        select(_DO, _P.c.id.label("person_id"))
-        .join(_P, _P.c.unique_id == _DO.c.unique_id)
-        .where(_DO.c.email_key == email)
-    )
-    return (
-        [dict(row) for row in conn.execute(onvoard).mappings()],
-        [dict(row) for row in conn.execute(digital).mappings()],
-    )
+    onvoard, digital = (conn.execute(query, {"email": email}).mappings() for query in (_ONVOARD_WITH, _DIGITAL_WITH))
+    return [dict(row) for row in onvoard], [dict(row) for row in digital]
 
 
 def named_but_unknown(conn: Connection) -> list[str]:
     """unique_ids that OnVoard contacts carry in their link property and of which the mirror knows nothing: after a
     lost mirror, the links are rebuilt from these."""
+    return list(conn.execute(_named_but_unknown()).scalars())
+
+
+@cache
+def _named_but_unknown() -> Select[Any]:
     known = exists().where(_DO.c.unique_id == _OV.c.link_unique_id)
-    query = (
+    return (
         select(_OV.c.link_unique_id)
         .join(_P, _P.c.onvoard_contact_id == _OV.c.id)
         .where(_OV.c.link_unique_id.is_not(None), _OV.c.deleted_at.is_(None), ~known)
         .where(_P.c.state == "active", _P.c.conflict_id.is_(None), _P.c.unique_id.is_(None), ~separations.stands())
         .distinct()
     )
-    return list(conn.execute(query).scalars())

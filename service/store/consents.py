@@ -70,12 +70,18 @@ def suppressed(conn: Connection, contact_id: str, now: datetime) -> None:
     conn.execute(insert(_R), [row | {"channel": channel} for channel in (EMAIL, SMS)])
 
 
+_OUT = (
+    select(_R.c.email_key)
+    .where(_R.c.email_key.in_(bindparam("keys", expanding=True)), _R.c.channel == EMAIL, _R.c.lifted_at.is_(None))
+    .distinct()
+)
+
+
 def addresses_out(conn: Connection, email_keys: Iterable[str | None]) -> set[str]:
     """Those of these addresses (normalised) that somebody opted out of, and that were not opted in again."""
     out: set[str] = set()
     for part in in_parts(key for key in email_keys if key):
-        where = (_R.c.email_key.in_(part), _R.c.channel == EMAIL, _R.c.lifted_at.is_(None))
-        out |= set(conn.execute(select(_R.c.email_key).where(*where).distinct()).scalars())
+        out |= set(conn.execute(_OUT, {"keys": part}).scalars())
     return out
 
 

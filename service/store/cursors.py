@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from service.errors import ForeignAccount
+from service.store import mirror
 from service.store import tables as t
 from service.store.mirror import insert
 from service.store.types import iso
@@ -17,11 +19,12 @@ from service.store.types import iso
 ANOTHER_MIRROR = "point BRIDGE_DATABASE_URL at a mirror of this account, or start a new one"
 
 
+_CURSOR = select(t.cursors.c.value).where(t.cursors.c.stream == bindparam("stream"))
 _FACT = select(t.facts.c.value).where(t.facts.c.key == bindparam("fact"))
 
 
 def get(conn: Connection, stream: str) -> str | None:
-    return conn.execute(select(t.cursors.c.value).where(t.cursors.c.stream == stream)).scalar()
+    return conn.execute(_CURSOR, {"stream": stream}).scalar()
 
 
 def get_time(conn: Connection, stream: str) -> datetime | None:
@@ -32,8 +35,7 @@ def get_time(conn: Connection, stream: str) -> datetime | None:
 def put(conn: Connection, stream: str, value: str | datetime, now: datetime) -> None:
     """Only ever in the transaction that follows, or holds, the rows that it stands for (law 7)."""
     row = {"stream": stream, "value": iso(value) if isinstance(value, datetime) else value, "updated_at": now}
-    statement = insert(conn, t.cursors)
-    conn.execute(statement.on_conflict_do_update(index_elements=["stream"], set_=row), row)
+    mirror.put(conn, t.cursors, "stream", row)
 
 
 def fact(conn: Connection, key: str) -> str | None:
@@ -41,10 +43,7 @@ def fact(conn: Connection, key: str) -> str | None:
 
 
 def set_fact(conn: Connection, key: str, value: str) -> None:
-    statement = insert(conn, t.facts)
-    conn.execute(
-        statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}), {"key": key, "value": value}
-    )
+    mirror.put(conn, t.facts, "key", {"key": key, "value": value})
 
 
 def fact_once(conn: Connection, key: str, value: str) -> str:
@@ -55,8 +54,12 @@ def fact_once(conn: Connection, key: str, value: str) -> str:
 
 def facts_under(conn: Connection, prefix: str) -> dict[str, str]:
     """The facts whose key begins so, by what follows."""
-    query = select(t.facts.c.key, t.facts.c.value).where(t.facts.c.key.startswith(prefix, autoescape=True))
-    return {key.removeprefix(prefix): value for key, value in conn.execute(query)}
+    return {key.removeprefix(prefix): value for key, value in conn.execute(_facts_under(prefix))}
+
+
+@cache
+def _facts_under(prefix: str) -> Any:
+    return select(t.facts.c.key, t.facts.c.value).where(t.facts.c.key.startswith(prefix, autoescape=True))
 
 
 def forget_fact(conn: Connection, key: str) -> None:
@@ -70,19 +73,29 @@ def hash_key(conn: Connection) -> bytes:
 
 def start_run(conn: Connection, kind: str, now: datetime) -> int:
     row = {"kind": kind, "started_at": now, "outcome": "running", "counts": {}}
-    key = conn.execute(t.runs.insert().values(row)).inserted_primary_key
+    key = conn.execute(t.runs.insert(), row).inserted_primary_key
     assert key is not None
     return int(key[0])
 
 
+_FINISH = (
+    update(t.runs)
+    .where(t.runs.c.id == bindparam("run"))
+    .values(outcome=bindparam("how"), counts=bindparam("figures"), finished_at=bindparam("now"))
+)
+
+
 def finish_run(conn: Connection, run_id: int, outcome: str, counts: Mapping[str, Any], now: datetime) -> None:
-    values = {"outcome": outcome, "counts": dict(counts), "finished_at": now}
-    conn.execute(update(t.runs).where(t.runs.c.id == run_id).values(values))
+    conn.execute(_FINISH, {"run": run_id, "how": outcome, "figures": dict(counts), "now": now})
+
+
+_ANYBODYS = delete(t.leases).where(t.leases.c.name == bindparam("lease"))
+_MINE = _ANYBODYS.where(t.leases.c.owner == bindparam("me"))
 
 
 def take_lease(conn: Connection, name: str, owner: str, until: datetime) -> None:
     """Whoever had it before has it no longer: their last transaction ends first (`has_lease`)."""
-    conn.execute(delete(t.leases).where(t.leases.c.name == name))
+    conn.execute(_ANYBODYS, {"lease": name})
     conn.execute(t.leases.insert(), {"name": name, "owner": owner, "expires_at": until})
 
 
@@ -98,7 +111,10 @@ def renew_lease(conn: Connection, name: str, owner: str, until: datetime) -> Non
 
 
 def drop_lease(conn: Connection, name: str, owner: str) -> None:
-    conn.execute(delete(t.leases).where(t.leases.c.name == name, t.leases.c.owner == owner))
+    conn.execute(_MINE, {"lease": name, "me": owner})
+
+
+_ACCOUNT = select(t.accounts).where(t.accounts.c.platform == bindparam("platform"))
 
 
 def claim_account(conn: Connection, platform: str, base_url: str, fingerprint: str, now: datetime) -> bool:
@@ -108,7 +124,7 @@ def claim_account(conn: Connection, platform: str, base_url: str, fingerprint: s
     """
     row = {"platform": platform, "base_url": base_url, "fingerprint": fingerprint, "since": now}
     conn.execute(insert(conn, t.accounts).on_conflict_do_nothing(), row)
-    known = conn.execute(select(t.accounts).where(t.accounts.c.platform == platform)).mappings().one()
+    known = conn.execute(_ACCOUNT, {"platform": platform}).mappings().one()
     if known["base_url"] != base_url:
         raise ForeignAccount(
             f"{platform}: this mirror belongs to another account: it mirrors {known['base_url']}", hint=ANOTHER_MIRROR
@@ -127,10 +143,16 @@ def account(conn: Connection, platform: str) -> tuple[str, str] | None:
     return (row[0], row[1]) if row else None
 
 
+_BACKLOG = (
+    select(t.windows)
+    .where(t.windows.c.stream == bindparam("stream"), ~t.windows.c.done)
+    .order_by(t.windows.c.upper.desc())
+)
+
+
 def backlog(conn: Connection, stream: str) -> list[dict[str, Any]]:
     """The windows of a backfill that are not finished."""
-    query = select(t.windows).where(t.windows.c.stream == stream, ~t.windows.c.done).order_by(t.windows.c.upper.desc())
-    return [dict(row) for row in conn.execute(query).mappings()]
+    return [dict(row) for row in conn.execute(_BACKLOG, {"stream": stream}).mappings()]
 
 
 def open_window(conn: Connection, stream: str, lower: datetime, upper: datetime) -> None:

@@ -90,9 +90,17 @@ class Database:
         """
         with self.translated(), self.engine.connect() as connection:
             if not write:
-                connection = connection.execution_options(deferred=True, postgresql_readonly=True)
+                connection = connection.execution_options(postgresql_readonly=True)
             with connection.begin():
+                self._begin_on_sqlite(connection, write=write)
                 yield connection
+
+    def _begin_on_sqlite(self, connection: Connection, *, write: bool) -> None:
+        """The driver does not. A listener to SQLAlchemy's `begin` could, but every statement would pay for it."""
+        if self.dialect == "sqlite":
+            driver: Any = connection.connection.driver_connection
+            # A transaction that reads first and writes later could not wait for another writer: it would just fail.
+            driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """`work` in one write transaction, in the one writer thread; the same errors as `begin`."""
@@ -127,6 +135,7 @@ class Database:
                 driver.execute("PRAGMA foreign_keys=OFF")
             try:
                 with connection.begin():
+                    self._begin_on_sqlite(connection, write=True)
                     if self.dialect == "postgresql":
                         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
                         connection.exec_driver_sql("SET LOCAL lock_timeout = '10min'")
@@ -214,7 +223,9 @@ def _name(url: URL) -> str:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    arguments: dict[str, Any] = {"hide_parameters": True, "connect_args": {"timeout": BUSY_SECONDS}}
+    # As many statements are kept prepared as SQLAlchemy keeps compiled: a cycle has more of them than the driver's 128.
+    driver = {"timeout": BUSY_SECONDS, "cached_statements": 500}
+    arguments: dict[str, Any] = {"hide_parameters": True, "connect_args": driver}
     if url.database in _MEMORY:
         arguments["poolclass"] = StaticPool  # every connection is to the same memory
         arguments["connect_args"]["check_same_thread"] = False
@@ -227,12 +238,6 @@ def _sqlite_engine(url: URL) -> Engine:
             connection.execute(f"PRAGMA {setting}")
         with suppress(sqlite3.OperationalError):  # another process is switching it at this moment, and it is for good
             connection.execute("PRAGMA journal_mode=WAL")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later could not wait for another writer: it would just fail.
-        deferred = connection.get_execution_options().get("deferred")
-        connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
 
     return engine
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, or_, select, update
 
 from service.core.mapping import normal_email
 from service.core.records import Platform
@@ -49,22 +49,30 @@ class Hasher:
         return hmac.new(self._key, normal.encode(), hashlib.sha256).hexdigest() if normal else None
 
 
+_ANY_STONE = select(t.tombstones.c.person_id).limit(1)
+_HASHED = (
+    select(t.tombstones.c.person_id, t.tombstones.c.email_hash, t.tombstones.c.unique_id_hash)
+    .join(t.persons, t.persons.c.id == t.tombstones.c.person_id)
+    .where(
+        or_(
+            t.tombstones.c.email_hash.in_(bindparam("hashes", expanding=True)),
+            t.tombstones.c.unique_id_hash.in_(bindparam("hashes", expanding=True)),
+        )
+    )
+)
+_GONE, _GONE_FOR_GOOD = _HASHED.where(t.persons.c.state != "active"), _HASHED.where(t.persons.c.state == ERASED)
+
+
 def erased_among(
     conn: Connection, emails: Iterable[str | None], unique_ids: Iterable[str | None], *, for_good: bool = False
 ) -> dict[str, int]:
     """Normalised address or unique_id -> person id, of those who are suppressed or erased, or erased alone."""
-    stones, state = t.tombstones.c, t.persons.c.state
-    if conn.execute(select(stones.person_id).limit(1)).first() is None:
+    if conn.execute(_ANY_STONE).first() is None:
         return {}
     hasher = Hasher(conn)
     by_hash = {hasher(text): normal_email(text) for text in (*emails, *unique_ids) if normal_email(text)}
     found: dict[str, int] = {}
-    for row in conn.execute(
-        select(stones.person_id, stones.email_hash, stones.unique_id_hash)
-        .join(t.persons, t.persons.c.id == stones.person_id)
-        .where(or_(stones.email_hash.in_(by_hash), stones.unique_id_hash.in_(by_hash)))
-        .where(state == ERASED if for_good else state != "active")
-    ):
+    for row in conn.execute(_GONE_FOR_GOOD if for_good else _GONE, {"hashes": list(by_hash)}):
         for hashed in (row.email_hash, row.unique_id_hash):
             if hashed in by_hash:
                 found[by_hash[hashed]] = row.person_id
@@ -363,17 +371,18 @@ def wipe_opt_out(conn: Connection, row_ids: Iterable[int]) -> None:
     conn.execute(update(t.outbox).where(*same, o.status.in_(["done", "cancelled"])).values(_BLANK_PUSH))
 
 
+_STATES = (
+    select(t.tombstones.c.onvoard_contact_id, t.persons.c.state)
+    .join(t.persons, t.persons.c.id == t.tombstones.c.person_id)
+    .where(t.tombstones.c.onvoard_contact_id.in_(bindparam("ids", expanding=True)), t.persons.c.state != "active")
+)
+
+
 def states(conn: Connection, contact_ids: Iterable[str]) -> dict[str, str]:
     """`suppressed` or `erased`, of those of these OnVoard contacts that are tombstones."""
-    stones = t.tombstones.c
-    if conn.execute(select(stones.person_id).limit(1)).first() is None:
+    if conn.execute(_ANY_STONE).first() is None:
         return {}
-    query = (
-        select(stones.onvoard_contact_id, t.persons.c.state)
-        .join(t.persons, t.persons.c.id == stones.person_id)
-        .where(stones.onvoard_contact_id.in_(list(contact_ids)), t.persons.c.state != "active")
-    )
-    return dict(conn.execute(query).all())
+    return dict(conn.execute(_STATES, {"ids": list(contact_ids)}).all())
 
 
 def suppressed_contacts(conn: Connection, contact_ids: Iterable[str]) -> set[str]:
@@ -426,6 +435,8 @@ def come_back(conn: Connection, unique_id: str) -> list[str]:
 def to_be_asked(conn: Connection) -> list[str]:
     """unique_ids of people who came back, and of whom the mirror knows nothing on Digital Onboarding any more."""
     named = cursors.facts_under(conn, UNSUPPRESSED).values()
+    if not named:
+        return []
     known = select(t.digital_onboarding_contacts.c.unique_id).where(
         t.digital_onboarding_contacts.c.unique_id.in_(list(named))
     )

@@ -81,11 +81,17 @@ def next_due(conn: Connection) -> datetime | None:
     return conn.execute(select(due).where(_E.c.status == "pending")).scalar()
 
 
+_DUE = (
+    select(_E)
+    .where(_E.c.status == "pending", or_(_E.c.processed_at.is_(None), _E.c.processed_at <= bindparam("now")))
+    .order_by(_E.c.received_at, _E.c.id)
+    .limit(bindparam("most"))
+)
+
+
 def waiting(conn: Connection, now: datetime, limit: int) -> list[Row]:
     """What is due, oldest first."""
-    due = and_(_E.c.status == "pending", or_(_E.c.processed_at.is_(None), _E.c.processed_at <= now))
-    query = select(_E).where(due).order_by(_E.c.received_at, _E.c.id).limit(limit)
-    return [dict(row) for row in conn.execute(query).mappings()]
+    return [dict(row) for row in conn.execute(_DUE, {"now": now, "most": limit}).mappings()]
 
 
 def postpone(conn: Connection, until: Mapping[str, datetime]) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from service.core.oscillation import Carry
 from service.core.records import Base, Bases, Loss, Native, Platform, Refusal, native, shown
+from service.store import mirror
 from service.store import tables as t
 from service.store.mirror import insert
 
@@ -27,8 +28,11 @@ def read_bases(row: Any) -> Bases:
     return Bases(read_base(row.onvoard), read_base(row.digital_onboarding)) if row is not None else Bases()
 
 
+_BASES = select(t.bases).where(t.bases.c.person_id == bindparam("person"))
+
+
 def get_bases(conn: Connection, person_id: int) -> Bases:
-    return read_bases(conn.execute(select(t.bases).where(t.bases.c.person_id == person_id)).one_or_none())
+    return read_bases(conn.execute(_BASES, {"person": person_id}).one_or_none())
 
 
 def put_bases(conn: Connection, person_id: int, bases: Bases, now: datetime) -> None:
@@ -38,8 +42,7 @@ def put_bases(conn: Connection, person_id: int, bases: Bases, now: datetime) -> 
         "digital_onboarding": _stored(bases.digital_onboarding),
         "agreed_at": now,
     }
-    statement = insert(conn, t.bases)
-    conn.execute(statement.on_conflict_do_update(index_elements=["person_id"], set_=row), row)
+    mirror.put(conn, t.bases, "person_id", row)
 
 
 def _stored(base: Base) -> dict[str, Any]:
@@ -152,11 +155,18 @@ def conflict_kind(conn: Connection, conflict_id: int) -> str | None:
     return conn.execute(select(t.conflicts.c.kind).where(t.conflicts.c.id == conflict_id)).scalar()
 
 
+_CONFLICT_OF = (
+    select(t.conflicts.c.id)
+    .join(t.persons, t.persons.c.conflict_id == t.conflicts.c.id)
+    .where(t.persons.c.id.in_(bindparam("people", expanding=True)), t.conflicts.c.kind == bindparam("its_kind"))
+    .order_by(t.conflicts.c.id)
+    .limit(1)
+)
+
+
 def conflict_of(conn: Connection, person_ids: Sequence[int], kind: str) -> int | None:
     """The open conflict of this kind that freezes one of these people already."""
-    p, c = t.persons.c, t.conflicts.c
-    query = select(c.id).join(t.persons, p.conflict_id == c.id).where(p.id.in_(person_ids), c.kind == kind)
-    return conn.execute(query.order_by(c.id).limit(1)).scalar()
+    return conn.execute(_CONFLICT_OF, {"people": person_ids, "its_kind": kind}).scalar()
 
 
 def open_of(conn: Connection, person_ids: Iterable[int], kind: str | None = None) -> list[int]:
@@ -185,12 +195,23 @@ def free_for(conn: Connection, person_ids: Sequence[int], conflict_id: int) -> l
     return list(conn.execute(select(p.id).where(p.id.in_(person_ids), free)).scalars())
 
 
+_FREEZE = (
+    update(t.persons)
+    .where(t.persons.c.id.in_(bindparam("people", expanding=True)))
+    .values(conflict_id=bindparam("conflict")),
+    update(t.outbox)
+    .where(t.outbox.c.person_id.in_(bindparam("people", expanding=True)))
+    .where(t.outbox.c.status.in_(["pending", "held"]), t.outbox.c.lane > 0)
+    .values(status="cancelled", last_error="the person is in conflict"),
+)
+
+
 def freeze(conn: Connection, person_ids: Iterable[int], conflict_id: int) -> None:
     """Nothing but opt-outs is pushed for these people until the conflict is resolved."""
-    ids = list(person_ids)
-    conn.execute(update(t.persons).where(t.persons.c.id.in_(ids)).values(conflict_id=conflict_id))
-    waiting = (t.outbox.c.person_id.in_(ids), t.outbox.c.status.in_(["pending", "held"]), t.outbox.c.lane > 0)
-    conn.execute(update(t.outbox).where(*waiting).values(status="cancelled", last_error="the person is in conflict"))
+    whom = {"people": list(person_ids)}
+    person, waiting = _FREEZE
+    conn.execute(person, {"conflict": conflict_id, **whom})
+    conn.execute(waiting, whom)
 
 
 def thaw(
@@ -267,10 +288,12 @@ def refused(conn: Connection) -> list[dict[str, Any]]:
     return [row | {"platform": Platform.ONVOARD if row["theirs"] else Platform.DIGITAL_ONBOARDING} for row in rows]
 
 
+_NEW = select(t.conflicts.c.id).where(t.conflicts.c.run_id == bindparam("run"), t.conflicts.c.status == "open")
+
+
 def new_conflicts(conn: Connection, run_id: int) -> int:
     """How many of a run's conflicts still wait for a person."""
-    query = select(t.conflicts.c.id).where(t.conflicts.c.run_id == run_id, t.conflicts.c.status == "open")
-    return len(conn.execute(query).all())
+    return len(conn.execute(_NEW, {"run": run_id}).all())
 
 
 def hold(
@@ -293,18 +316,24 @@ def held_since(conn: Connection, platform: Platform) -> datetime | None:
     return conn.execute(select(t.holds.c.since).where(t.holds.c.platform == platform.value)).scalar()
 
 
+_UNHOLD = delete(t.holds).where(t.holds.c.platform == bindparam("of"))
+
+
 def unhold(conn: Connection, platform: Platform) -> None:
-    conn.execute(t.holds.delete().where(t.holds.c.platform == platform.value))
+    conn.execute(_UNHOLD, {"of": platform.value})
+
+
+_TOGETHER = select(t.persons.c.id).where(
+    or_(
+        t.persons.c.onvoard_contact_id.in_(bindparam("contacts", expanding=True)),
+        t.persons.c.unique_id.in_(bindparam("partners", expanding=True)),
+    )
+)
 
 
 def frozen_together(conn: Connection, contact_ids: Sequence[str], unique_ids: Sequence[str]) -> list[int]:
     """The persons of these contacts."""
-    p = t.persons.c
-    return list(
-        conn.execute(
-            select(p.id).where(or_(p.onvoard_contact_id.in_(contact_ids), p.unique_id.in_(unique_ids)))
-        ).scalars()
-    )
+    return list(conn.execute(_TOGETHER, {"contacts": contact_ids, "partners": unique_ids}).scalars())
 
 
 def written(conn: Connection, outbox_id: int) -> dict[str, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import islice
@@ -42,7 +42,23 @@ _TIMES = {"modified_datetime", "updated_at"}
 
 def insert(conn: Connection, table: Table) -> Any:
     """The dialect's INSERT, which knows ON CONFLICT."""
-    return (postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert)(table)
+    return insert_for(conn.dialect.name, table)
+
+
+def insert_for(dialect: str, table: Table) -> Any:
+    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+
+
+@cache
+def _upsert(dialect: str, table: Table, key: str, names: tuple[str, ...]) -> Any:
+    statement = insert_for(dialect, table)
+    values = {name: statement.excluded[name] for name in names if name != key}
+    return statement.on_conflict_do_update(index_elements=[key], set_=values)
+
+
+def put(conn: Connection, table: Table, key: str, row: Row) -> None:
+    """A row in place of the one with its `key`; columns that it does not name stay as they are."""
+    conn.execute(_upsert(conn.dialect.name, table, key, tuple(row)), row)
 
 
 def in_parts(items: Iterable[T], size: int = 5_000) -> Iterator[list[T]]:
@@ -144,10 +160,15 @@ def _onvoard_contacts_upsert(dialect: str, names: tuple[str, ...], own: bool) ->
 def save_digital_contacts(conn: Connection, rows: Sequence[Row]) -> None:
     """Whole rows of `digital_contact_row`, already merged with what was known (`known_digital_contacts`)."""
     if rows:
-        statement = _insert_many(conn.dialect.name, t.digital_onboarding_contacts, tuple(rows[0]))
-        values = {name: statement.excluded[name] for name in rows[0] if name != "unique_id"}
-        upsert = statement.on_conflict_do_update(index_elements=["unique_id"], set_=values)
-        _execute_many(conn, upsert, unique(rows, "unique_id"))
+        statement = _digital_contacts_upsert(conn.dialect.name, tuple(rows[0]))
+        _execute_many(conn, statement, unique(rows, "unique_id"))
+
+
+@cache
+def _digital_contacts_upsert(dialect: str, names: tuple[str, ...]) -> Any:
+    statement = _insert_many(dialect, t.digital_onboarding_contacts, names)
+    values = {name: statement.excluded[name] for name in names if name != "unique_id"}
+    return statement.on_conflict_do_update(index_elements=["unique_id"], set_=values)
 
 
 def opted_out(conn: Connection, unique_id: str, flags: Iterable[str]) -> None:
@@ -166,11 +187,18 @@ def without_address(conn: Connection, unique_id: str) -> None:
             save_digital_contacts(conn, [digital_contact_row(bare, row["origin"], row["refreshed_at"])])
 
 
+_KNOWN = (
+    select(t.digital_onboarding_contacts)
+    .where(t.digital_onboarding_contacts.c.unique_id.in_(bindparam("ids", expanding=True)))
+    .order_by(t.digital_onboarding_contacts.c.unique_id)
+    .with_for_update()
+)
+
+
 def known_digital_contacts(conn: Connection, unique_ids: Iterable[str]) -> dict[str, Row]:
     """By unique_id, and locked: they are about to be merged with what the platform says now."""
-    table = t.digital_onboarding_contacts
-    query = select(table).where(table.c.unique_id.in_(list(unique_ids))).order_by(table.c.unique_id)
-    return {row["unique_id"]: dict(row) for row in conn.execute(query.with_for_update()).mappings()}
+    rows = conn.execute(_KNOWN, {"ids": list(unique_ids)}).mappings()
+    return {row["unique_id"]: dict(row) for row in rows}
 
 
 def save_records(conn: Connection, table: Table, rows: Sequence[Row], key: str = "id") -> None:
@@ -225,7 +253,12 @@ def ids_between(conn: Connection, table: Table, dated_by: str, lower: datetime, 
 
 
 def keys(conn: Connection, table: Table, key: str) -> set[str]:
-    return set(conn.execute(select(table.c[key])).scalars())
+    return set(conn.execute(_keys(table, key)).scalars())
+
+
+@cache
+def _keys(table: Table, key: str) -> Any:
+    return select(table.c[key])
 
 
 def some_contacts(conn: Connection, limit: int) -> list[str]:
@@ -248,10 +281,12 @@ def edited(conn: Connection, platform: Platform, key: str, at: datetime | None) 
     conn.execute(update(table).where(column == key).values(edited_at=at))
 
 
-def unsubscribed(conn: Connection, contact_ids: Iterable[str]) -> set[str]:
+def unsubscribed(conn: Connection, contact_ids: Collection[str]) -> set[str]:
     """Those of these OnVoard contacts that have opted out, as far as is known."""
+    if not contact_ids:
+        return set()
     c = t.onvoard_contacts.c
-    chosen = select(c.id).where(c.id.in_(list(contact_ids)), c.email_unsubscribed.is_(True))
+    chosen = select(c.id).where(c.id.in_(contact_ids), c.email_unsubscribed.is_(True))
     return set(conn.execute(chosen).scalars())
 
 
@@ -267,18 +302,15 @@ def mark_gone(conn: Connection, table: Table, key: str, now: datetime) -> None:
 
 def due_for_refresh(conn: Connection, before: datetime, after: str, limit: int) -> list[str]:
     """unique_ids whose last answer is older than `before`, in order, from `after` on; removed ones are left alone."""
-    table = t.digital_onboarding_contacts
-    query = (
-        select(table.c.unique_id)
-        .where(
-            table.c.unique_id > after,
-            table.c.removed_at.is_(None),
-            or_(table.c.refreshed_at.is_(None), table.c.refreshed_at < before),
-        )
-        .order_by(table.c.unique_id)
-        .limit(limit)
-    )
-    return list(conn.execute(query).scalars())
+    return list(conn.execute(_due(), {"before": before, "after": after, "most": limit}).scalars())
+
+
+@cache
+def _due() -> Any:
+    c = t.digital_onboarding_contacts.c
+    older = or_(c.refreshed_at.is_(None), c.refreshed_at < bindparam("before"))
+    query = select(c.unique_id).where(c.unique_id > bindparam("after"), c.removed_at.is_(None), older)
+    return query.order_by(c.unique_id).limit(bindparam("most"))
 
 
 def objective_keys(conn: Connection) -> set[str]:
@@ -290,12 +322,17 @@ def sync_ids_known(conn: Connection, sync_ids: Iterable[str]) -> set[str]:
     return set(conn.execute(select(column).where(column.in_(list(sync_ids)))).scalars())
 
 
+_LINK_FITS = (
+    select(t.onvoard_contact_property_types.c.value_type)
+    .where(t.onvoard_contact_property_types.c.key == LINK_PROPERTY)
+    .where(func.coalesce(t.onvoard_contact_property_types.c.value_type, "STRING") == "STRING")
+)
+
+
 def link_property_fits(conn: Connection) -> bool:
     """Whether OnVoard has the link property, and as text: under one of another type every write would be refused."""
-    types = t.onvoard_contact_property_types.c
-    held = select(types.value_type).where(types.key == LINK_PROPERTY)
-    return conn.execute(held.where(func.coalesce(types.value_type, "STRING") == "STRING")).first() is not None
+    return conn.execute(_LINK_FITS).first() is not None
 
 
 def activity_type_accessors(conn: Connection) -> set[str]:
-    return set(conn.execute(select(t.onvoard_activity_types.c.accessor)).scalars())
+    return keys(conn, t.onvoard_activity_types, "accessor")

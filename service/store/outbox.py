@@ -23,13 +23,6 @@ from service.store.mirror import in_parts, insert
 
 Row = dict[str, Any]
 _O = t.outbox
-_WAITING = (
-    select(_O)
-    .where(_O.c.status == "pending", _O.c.lane == bindparam("in_lane"), _O.c.platform == bindparam("towards"))
-    .where(_O.c.id > bindparam("after"))
-    .order_by(_O.c.id)
-    .limit(bindparam("most"))
-)
 DISCARDED = "discarded by a person: "
 DECIDED_ANEW = "outcome unknown: decided anew"
 
@@ -57,6 +50,11 @@ def fingerprint(platform: str, target: str | None, payload: Mapping[str, Any]) -
     return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
+_SAME = select(_O.c.id).where(_O.c.person_id == bindparam("person"), _O.c.fingerprint == bindparam("print"))
+_DEAD = _SAME.where(_O.c.status == "dead")  # an opt-out is owed to the person, whatever an operator discards
+_GIVEN_UP = _SAME.where(or_(_O.c.status == "dead", _O.c.last_error.startswith(DISCARDED, autoescape=True)))
+
+
 def stage(
     conn: Connection,
     *,
@@ -77,11 +75,8 @@ def stage(
     (`sync_id`)."""
     said_again = FLAGS[platform] if lane is not Lane.OPT_OUT else ()  # a flag beside a change makes it no other change
     print_ = fingerprint(platform, target, {key: payload[key] for key in payload if key not in said_again})
-    given_up = _O.c.status == "dead"
-    if lane is not Lane.OPT_OUT:  # that one is owed to the person, whatever an operator discards
-        given_up |= _O.c.last_error.startswith(DISCARDED, autoescape=True)
-    dead = select(_O.c.id).where(_O.c.person_id == person_id, given_up, _O.c.fingerprint == print_)
-    if conn.execute(dead).first() is not None:
+    given_up = _DEAD if lane is Lane.OPT_OUT else _GIVEN_UP
+    if conn.execute(given_up, {"person": person_id, "print": print_}).first() is not None:
         return False
     row = {
         "person_id": person_id, "platform": platform.value, "operation": operation.value, "payload": dict(payload),
@@ -101,22 +96,33 @@ def put_once(conn: Connection, row: Row) -> bool:
     return conn.execute(once, row).first() is not None
 
 
+_OF_THEM = _O.c.person_id.in_(bindparam("people", expanding=True))
+_UNSENT = and_(_OF_THEM, _O.c.status.in_(["pending", "held"]), _O.c.lane < int(Lane.ACTIVITY))
+_SUPERSEDE = (
+    delete(_O).where(_UNSENT, _O.c.attempts == 0),
+    update(_O)
+    .where(_UNSENT, _O.c.lane != int(Lane.CREATION))
+    .values(status="cancelled", last_error="superseded by a newer decision"),
+)
+
+
 def supersede(conn: Connection, person_ids: Iterable[int]) -> None:
     """What was decided for these people and did not leave yet is decided anew. A creation that may have taken effect
     stays: its unique_id was made for it."""
-    of_them = _O.c.person_id.in_(list(person_ids))
-    unsent = and_(of_them, _O.c.status.in_(["pending", "held"]), _O.c.lane < int(Lane.ACTIVITY))
-    conn.execute(delete(_O).where(unsent, _O.c.attempts == 0))
-    conn.execute(
-        update(_O)
-        .where(unsent, _O.c.lane != int(Lane.CREATION))
-        .values(status="cancelled", last_error="superseded by a newer decision")
-    )
+    whose = {"people": list(person_ids)}
+    for statement in _SUPERSEDE:
+        conn.execute(statement, whose)
+
+
+_CREATION = (
+    select(_O.c.id)
+    .where(_O.c.person_id == bindparam("person"), _O.c.lane == int(Lane.CREATION))
+    .where(_O.c.status.in_(["pending", "unknown"]))
+)
 
 
 def creation_open(conn: Connection, person_id: int) -> bool:
-    where = (_O.c.person_id == person_id, _O.c.lane == int(Lane.CREATION), _O.c.status.in_(["pending", "unknown"]))
-    return conn.execute(select(_O.c.id).where(*where)).first() is not None
+    return conn.execute(_CREATION, {"person": person_id}).first() is not None
 
 
 def creations_sent(conn: Connection) -> tuple[set[int], set[str]]:
@@ -128,10 +134,25 @@ def creations_sent(conn: Connection) -> tuple[set[int], set[str]]:
     return {row.person_id for row in rows}, {row.target for row in rows}
 
 
+_OPT_OUT = (
+    select(_O.c.id)
+    .where(_O.c.platform == bindparam("towards"), _O.c.target == bindparam("contact"))
+    .where(_O.c.lane == int(Lane.OPT_OUT), _O.c.status.in_(["pending", "held", "dead"]))
+)
+
+
 def opt_out_open(conn: Connection, platform: Platform, target: str) -> bool:
     """An opt-out of this contact is on its way already, or was refused."""
-    where = (_O.c.platform == platform.value, _O.c.target == target, _O.c.lane == int(Lane.OPT_OUT))
-    return conn.execute(select(_O.c.id).where(*where, _O.c.status.in_(["pending", "held", "dead"]))).first() is not None
+    return conn.execute(_OPT_OUT, {"towards": platform.value, "contact": target}).first() is not None
+
+
+_WAITING = (
+    select(_O)
+    .where(_O.c.status == "pending", _O.c.lane == bindparam("in_lane"), _O.c.platform == bindparam("towards"))
+    .where(_O.c.id > bindparam("after"))
+    .order_by(_O.c.id)
+    .limit(bindparam("most"))
+)
 
 
 def waiting(conn: Connection, lane: Lane, platform: Platform, limit: int, *, after: int = 0) -> list[Row]:
@@ -140,10 +161,15 @@ def waiting(conn: Connection, lane: Lane, platform: Platform, limit: int, *, aft
     return [dict(row) for row in conn.execute(_WAITING, values).mappings()]
 
 
+_THESE = _O.c.id.in_(bindparam("ids", expanding=True))
+_SENDING = (
+    update(_O).where(_THESE).values(status="sending", attempts=_O.c.attempts + 1, updated_at=bindparam("now"))
+)
+
+
 def mark_sending(conn: Connection, ids: Sequence[int], now: datetime) -> None:
     """The intent, on record before the request leaves (law 5)."""
-    values = {"status": "sending", "attempts": _O.c.attempts + 1, "updated_at": now}
-    conn.execute(update(_O).where(_O.c.id.in_(ids)).values(values))
+    conn.execute(_SENDING, {"ids": ids, "now": now})
 
 
 def put_back(conn: Connection, ids: Sequence[int], now: datetime) -> None:
@@ -152,34 +178,77 @@ def put_back(conn: Connection, ids: Sequence[int], now: datetime) -> None:
     conn.execute(update(_O).where(_O.c.id.in_(ids), _O.c.status == "sending").values(values))
 
 
+_ALIVE = select(_O.c.id).where(_THESE, _O.c.status != "cancelled")
+_MARK = (
+    update(_O)
+    .where(_THESE)
+    .values(status=bindparam("to"), last_error=bindparam("reason"), updated_at=bindparam("now"))
+)
+
+
 def mark(conn: Connection, ids: Iterable[int], status: str, now: datetime, error: str | None = None) -> None:
     """With the reason, which stays on record whatever comes of it later. What was cancelled while it was on its way
     (its person was erased, say) does not come back."""
     rows = list(ids)
     if status != "done":
-        alive = select(_O.c.id).where(_O.c.id.in_(rows), _O.c.status != "cancelled")
-        rows = list(conn.execute(alive).scalars())
-    values = {"status": status, "last_error": error, "updated_at": now}
-    conn.execute(update(_O).where(_O.c.id.in_(rows)).values(values))
+        rows = list(conn.execute(_ALIVE, {"ids": rows}).scalars())
+    conn.execute(_MARK, {"ids": rows, "to": status, "reason": error, "now": now})
     if error is not None and rows:
         reason = {"at": now, "status": status, "reason": error}
         conn.execute(t.outbox_attempts.insert(), [{"push_id": row_id, **reason} for row_id in rows])
 
 
+_OF_THE_ERASED = (
+    select(_O.c.id).join(t.persons, t.persons.c.id == _O.c.person_id).where(_THESE, t.persons.c.state != "active")
+)
+
+
 def of_the_erased(conn: Connection, ids: Sequence[int]) -> set[int]:
     """Those of these rows whose person is suppressed or erased."""
-    query = select(_O.c.id).join(t.persons, t.persons.c.id == _O.c.person_id)
-    return set(conn.execute(query.where(_O.c.id.in_(ids), t.persons.c.state != "active")).scalars())
+    return set(conn.execute(_OF_THE_ERASED, {"ids": ids}).scalars())
+
+
+_PLACE = ("person_id", "platform", "lane", "target")
+_BURY = (
+    update(_O)
+    .where(_O.c.status == "dead", *(_O.c[name] == bindparam(f"its_{name}") for name in _PLACE))
+    .where(_O.c.id < bindparam("its_id"))
+    .values(status="cancelled", updated_at=bindparam("now"))
+)
 
 
 def bury(conn: Connection, done: Row, now: datetime) -> None:
     """What was refused earlier in the same place has been overtaken by what got through."""
-    conn.execute(
-        update(_O)
-        .where(_O.c.person_id == done["person_id"], _O.c.platform == done["platform"], _O.c.lane == done["lane"])
-        .where(_O.c.status == "dead", _O.c.target == done["target"], _O.c.id < done["id"])
-        .values(status="cancelled", updated_at=now)
-    )
+    conn.execute(_BURY, {f"its_{name}": done[name] for name in (*_PLACE, "id")} | {"now": now})
+
+
+def _becomes(status: str, *where: Any, **values: Any) -> Any:
+    return update(_O).where(*where).values(status=status, updated_at=bindparam("now"), **values)
+
+
+_IS_LIVING = _O.c.person_id.in_(select(t.persons.c.id).where(t.persons.c.state == "active"))
+_IS_CREATION = _O.c.lane == int(Lane.CREATION)
+_TRACED = and_(
+    _IS_LIVING,
+    or_(_O.c.lane == int(Lane.CHANGE), and_(_IS_CREATION, _O.c.platform == Platform.ONVOARD.value)),
+)
+_AGAIN = or_(_O.c.status == "held", and_(_O.c.status == "unknown", _O.c.lane < int(Lane.ACTIVITY), not_(_TRACED)))
+_LEFT_HALF_SAID = (
+    _becomes("unknown", _O.c.status == "sending"),
+    # Its answer may have been lost as well.
+    _becomes("unknown", _TRACED, _O.c.status == "pending", _O.c.attempts > 0),
+    # The opt-outs of a suppressed person have nobody left who could decide them anew.
+    _becomes("pending", _AGAIN, or_(_IS_CREATION, not_(_IS_LIVING))),
+)
+_WHOM_AGAIN = select(_O.c.person_id).where(_AGAIN)
+_DECIDE_ANEW = (
+    delete(_O).where(_AGAIN, _O.c.attempts == 0),
+    _becomes("cancelled", _AGAIN, last_error=DECIDED_ANEW),
+    _becomes("pending", _O.c.status == "unknown", _O.c.operation == Operation.COMPLETE_OBJECTIVE.value),
+)
+_UNKNOWN = (
+    select(_O).where(_O.c.status == "unknown", or_(_TRACED, _O.c.lane >= int(Lane.ACTIVITY))).order_by(_O.c.id)
+)
 
 
 def take_up(conn: Connection, now: datetime) -> list[Row]:
@@ -190,29 +259,20 @@ def take_up(conn: Connection, now: datetime) -> list[Row]:
     a creation on Digital Onboarding is sent again as it was, a completion too (it has its own time), and an opt-out is
     decided once more.
     """
-    conn.execute(update(_O).where(_O.c.status == "sending").values(status="unknown", updated_at=now))
-    living = _O.c.person_id.in_(select(t.persons.c.id).where(t.persons.c.state == "active"))
-    creation = _O.c.lane == int(Lane.CREATION)
-    traced = and_(living, or_(_O.c.lane == int(Lane.CHANGE), and_(creation, _O.c.platform == Platform.ONVOARD.value)))
-    tried = and_(traced, _O.c.status == "pending", _O.c.attempts > 0)  # its answer may have been lost as well
-    conn.execute(update(_O).where(tried).values(status="unknown", updated_at=now))
-    again = or_(_O.c.status == "held", and_(_O.c.status == "unknown", _O.c.lane < int(Lane.ACTIVITY), not_(traced)))
-    # The opt-outs of a suppressed person have nobody left who could decide them anew.
-    as_it_was = or_(creation, not_(living))
-    conn.execute(update(_O).where(again, as_it_was).values(status="pending", updated_at=now))
-    people.touch(conn, list(conn.execute(select(_O.c.person_id).where(again)).scalars()))
-    conn.execute(delete(_O).where(again, _O.c.attempts == 0))
-    conn.execute(update(_O).where(again).values(status="cancelled", updated_at=now, last_error=DECIDED_ANEW))
-    completion = _O.c.operation == Operation.COMPLETE_OBJECTIVE.value
-    conn.execute(update(_O).where(_O.c.status == "unknown", completion).values(status="pending", updated_at=now))
-    unknown = select(_O).where(_O.c.status == "unknown", or_(traced, _O.c.lane >= int(Lane.ACTIVITY))).order_by(_O.c.id)
-    return [dict(row) for row in conn.execute(unknown).mappings()]
+    for statement in _LEFT_HALF_SAID:
+        conn.execute(statement, {"now": now})
+    people.touch(conn, list(conn.execute(_WHOM_AGAIN).scalars()))
+    for statement in _DECIDE_ANEW:
+        conn.execute(statement, {"now": now})
+    return [dict(row) for row in conn.execute(_UNKNOWN).mappings()]
+
+
+_HELD = select(_O.c.id).where(_O.c.run_id == bindparam("run"), _O.c.status == "held").limit(1)
 
 
 def holds_back(conn: Connection, run_id: int) -> bool:
     """Whether anything that a run has decided waits for the brake's ruling."""
-    held = select(_O.c.id).where(_O.c.run_id == run_id, _O.c.status == "held")
-    return conn.execute(held.limit(1)).first() is not None
+    return conn.execute(_HELD, {"run": run_id}).first() is not None
 
 
 def changed_people(conn: Connection, run_id: int, platform: Platform) -> tuple[int, int]:
@@ -283,16 +343,18 @@ def discard(conn: Connection, ids: Sequence[int], now: datetime) -> None:
     conn.execute(update(_O).where(_O.c.id.in_(ids)).values(status="cancelled", last_error=why, updated_at=now))
 
 
+_NEW_DEAD = select(func.count()).select_from(_O).where(_O.c.status == "dead", _O.c.updated_at >= bindparam("since"))
+
+
 def new_dead(conn: Connection, since: datetime) -> int:
-    where = (_O.c.status == "dead", _O.c.updated_at >= since)
-    return int(conn.execute(select(func.count()).select_from(_O).where(*where)).scalar_one())
+    return int(conn.execute(_NEW_DEAD, {"since": since}).scalar_one())
+
+
+_HOW = (_O.c.platform, _O.c.operation, _O.c.status)
+_COUNTS = select(*_HOW, func.count()).where(_O.c.run_id == bindparam("run")).group_by(*_HOW)
 
 
 def counts(conn: Connection, run_id: int) -> dict[str, int]:
     """How many pushes of a run ended how, by `platform.operation.status`."""
-    query = (
-        select(_O.c.platform, _O.c.operation, _O.c.status, func.count())
-        .where(_O.c.run_id == run_id)
-        .group_by(_O.c.platform, _O.c.operation, _O.c.status)
-    )
-    return {f"{platform}.{operation}.{status}": n for platform, operation, status, n in conn.execute(query)}
+    rows = conn.execute(_COUNTS, {"run": run_id})
+    return {f"{platform}.{operation}.{status}": n for platform, operation, status, n in rows}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, literal, or_, select, union, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, exists, func, insert, or_, select, union, update
 
 from service.core.consent import onvoard_opted_out
 from service.core.identity import MatchedBy
 from service.core.records import Platform
 from service.store import tables as t
-from service.store.mirror import in_parts
-from service.store.mirror import insert as upsert
+from service.store.mirror import in_parts, insert_for, known_digital_contacts
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
 UNLINKED = "unlinked by hand"
@@ -23,50 +23,52 @@ _UNSENT = ("pending", "held", "unknown")
 def adopt(conn: Connection, now: datetime) -> None:
     """A person for each new contact. One that came back after its deletion returns to the person that it was, or is
     looked at anew where that person has a contact on the other side. An import or a backfill may be at the same."""
+    for statement in _adoption(conn.dialect.name):
+        conn.execute(statement, {"now": now})
+
+
+@cache
+def _adoption(dialect: str) -> Sequence[Any]:
     back = select(_OV.c.id).where(_OV.c.deleted_at.is_(None), _OV.c.dirty)
     returned = and_(_P.c.onvoard_contact_id.is_(None), _P.c.former_onvoard_contact_id.in_(back))
-    conn.execute(
-        update(_P)
-        .where(returned, _P.c.unique_id.is_(None))
-        .values(onvoard_contact_id=_P.c.former_onvoard_contact_id, former_onvoard_contact_id=None)
-    )
-    conn.execute(update(_P).where(returned).values(former_onvoard_contact_id=None))
+    again = update(_P).where(returned, _P.c.unique_id.is_(None))
+    now = bindparam("now", type_=_P.c.created_at.type)
     held = exists().where(_P.c.onvoard_contact_id == _OV.c.id)
-    new = select(_OV.c.id, literal(now, type_=_P.c.created_at.type)).where(
-        _OV.c.dirty, _OV.c.deleted_at.is_(None), ~held
-    )
-    conn.execute(upsert(conn, _P).from_select(["onvoard_contact_id", "created_at"], new).on_conflict_do_nothing())
+    onvoard = select(_OV.c.id, now).where(_OV.c.dirty, _OV.c.deleted_at.is_(None), ~held)
     held = exists().where(_P.c.unique_id == _DO.c.unique_id)
-    new = select(_DO.c.unique_id, literal(now, type_=_P.c.created_at.type)).where(_DO.c.dirty, ~held)
-    conn.execute(upsert(conn, _P).from_select(["unique_id", "created_at"], new).on_conflict_do_nothing())
+    digital = select(_DO.c.unique_id, now).where(_DO.c.dirty, ~held)
+    return (
+        again.values(onvoard_contact_id=_P.c.former_onvoard_contact_id, former_onvoard_contact_id=None),
+        update(_P).where(returned).values(former_onvoard_contact_id=None),
+        insert_for(dialect, _P).from_select(["onvoard_contact_id", "created_at"], onvoard).on_conflict_do_nothing(),
+        insert_for(dialect, _P).from_select(["unique_id", "created_at"], digital).on_conflict_do_nothing(),
+    )
 
 
 def release_deleted(conn: Connection) -> None:
     """A contact that is gone from OnVoard leaves its person; nobody is created for that person again, on either side,
     and what was still to be carried over to the other side stays where it was."""
+    for statement in _release():
+        conn.execute(statement)
+
+
+@cache
+def _release() -> Sequence[Any]:
     gone = select(_OV.c.id).where(_OV.c.deleted_at.is_not(None))
     o = t.outbox.c
     left = select(_P.c.id).where(_P.c.onvoard_contact_id.in_(gone))
     waiting = or_(o.target.in_(gone) & (o.platform == "onvoard"), o.person_id.in_(left) & (o.lane > 0))
-    conn.execute(
+    leaves = {"former_onvoard_contact_id": _P.c.onvoard_contact_id, "onvoard_contact_id": None}
+    unlinked = {"matched_by": None, "linked_at": None, "settled_at": None}
+    gone_people = select(_P.c.id).where(_P.c.onvoard_contact_id.is_(None), _P.c.former_onvoard_contact_id.is_not(None))
+    return (
         update(t.outbox)
         .where(waiting, o.status.in_(_UNSENT))
-        .values(status="cancelled", last_error="the contact was deleted on OnVoard")
+        .values(status="cancelled", last_error="the contact was deleted on OnVoard"),
+        update(_P).where(_P.c.onvoard_contact_id.in_(gone)).values(leaves | unlinked),
+        delete(t.bases).where(t.bases.c.person_id.in_(gone_people)),
+        update(_OV).where(_OV.c.deleted_at.is_not(None), _OV.c.dirty).values(dirty=False),
     )
-    conn.execute(
-        update(_P)
-        .where(_P.c.onvoard_contact_id.in_(gone))
-        .values(
-            former_onvoard_contact_id=_P.c.onvoard_contact_id,
-            onvoard_contact_id=None,
-            matched_by=None,
-            linked_at=None,
-            settled_at=None,
-        )
-    )
-    gone_people = select(_P.c.id).where(_P.c.onvoard_contact_id.is_(None), _P.c.former_onvoard_contact_id.is_not(None))
-    conn.execute(delete(t.bases).where(t.bases.c.person_id.in_(gone_people)))
-    conn.execute(update(_OV).where(_OV.c.deleted_at.is_not(None), _OV.c.dirty).values(dirty=False))
 
 
 def left_behind(conn: Connection, platform: Platform, *, even_suspicious: bool) -> list[tuple[int, str]]:
@@ -97,29 +99,36 @@ def left_behind(conn: Connection, platform: Platform, *, even_suspicious: bool) 
     return [(person_id, target) for person_id, target in conn.execute(query.where(~was_out).order_by(_P.c.id))]
 
 
+_OF_EITHER = (
+    select(_P.c.id)
+    .where(or_(_P.c.onvoard_contact_id == bindparam("contact"), _P.c.unique_id == bindparam("partner")))
+    .order_by(_P.c.id)
+)
+_LINK = (
+    update(_P)
+    .where(_P.c.id == bindparam("person"))
+    .values(onvoard_contact_id=bindparam("contact"), unique_id=bindparam("partner"))
+    .values(matched_by=bindparam("by"), linked_at=bindparam("now"), settled_at=None)
+)
+# What was to be made for them is there already; what has been sent of it is not sent again.
+_MADE_ALREADY = (
+    update(t.outbox)
+    .where(t.outbox.c.person_id == bindparam("person"), t.outbox.c.lane == 1, t.outbox.c.status.in_(_UNSENT))
+    .values(status="cancelled", updated_at=bindparam("now"), last_error="linked meanwhile")
+)
+
+
 def link(conn: Connection, contact_id: str, unique_id: str, by: MatchedBy, now: datetime) -> int:
     """The persons of both become one, the older; its history is both histories. -> person id"""
-    rows = conn.execute(
-        select(_P.c.id).where(or_(_P.c.onvoard_contact_id == contact_id, _P.c.unique_id == unique_id)).order_by(_P.c.id)
-    )
-    ids = list(rows.scalars())
+    ids = list(conn.execute(_OF_EITHER, {"contact": contact_id, "partner": unique_id}).scalars())
     keep = ids[0] if ids else _new_person(conn, now)
     for other in ids[1:]:
         for table in (t.conflicts, t.changes, t.outbox):
             conn.execute(update(table).where(table.c.person_id == other).values(person_id=keep))
         conn.execute(delete(_P).where(_P.c.id == other))
-    values: dict[str, Any] = {
-        "onvoard_contact_id": contact_id,
-        "unique_id": unique_id,
-        "matched_by": by.value,
-        "linked_at": now,
-        "settled_at": None,
-    }
-    conn.execute(update(_P).where(_P.c.id == keep).values(values))
-    # What was to be made for them is there already; what has been sent of it is not sent again.
-    made = (t.outbox.c.person_id == keep, t.outbox.c.lane == 1, t.outbox.c.status.in_(_UNSENT))
-    linked = {"status": "cancelled", "updated_at": now, "last_error": "linked meanwhile"}
-    conn.execute(update(t.outbox).where(*made).values(linked))
+    linked = {"contact": contact_id, "partner": unique_id, "by": by.value, "now": now}
+    conn.execute(_LINK, {"person": keep, **linked})
+    conn.execute(_MADE_ALREADY, {"person": keep, "now": now})
     touch(conn, [keep])
     return keep
 
@@ -172,23 +181,36 @@ def _new_person(conn: Connection, now: datetime) -> int:
     return int(key[0])
 
 
+_THESE = _P.c.id.in_(bindparam("ids", expanding=True))
+_CONTACT = select(_P.c.onvoard_contact_id).where(_THESE, _P.c.onvoard_contact_id.is_not(None))
+_DIGITAL = select(_P.c.unique_id).where(_THESE, _P.c.unique_id.is_not(None))
+_TOUCH = (
+    update(_OV).where(_OV.c.id.in_(_CONTACT), _OV.c.suppressed.is_not(True)).values(dirty=True),
+    update(_DO).where(_DO.c.unique_id.in_(_DIGITAL)).values(dirty=True),
+)
+
+
 def touch(conn: Connection, person_ids: Iterable[int]) -> None:
     """Let the next look see these persons, on whichever side they stand."""
     for ids in in_parts(person_ids):
-        contact = select(_P.c.onvoard_contact_id).where(_P.c.id.in_(ids), _P.c.onvoard_contact_id.is_not(None))
-        conn.execute(update(_OV).where(_OV.c.id.in_(contact), _OV.c.suppressed.is_not(True)).values(dirty=True))
-        digital = select(_P.c.unique_id).where(_P.c.id.in_(ids), _P.c.unique_id.is_not(None))
-        conn.execute(update(_DO).where(_DO.c.unique_id.in_(digital)).values(dirty=True))
+        for statement in _TOUCH:
+            conn.execute(statement, {"ids": ids})
 
 
 def touch_groups(conn: Connection, *kinds: str) -> None:
     """Whoever is frozen together is looked at together, as soon as one of them changes."""
+    touch(conn, list(conn.execute(_groups(), {"kinds": kinds}).scalars()))
+
+
+@cache
+def _groups() -> Select[Any]:
     frozen = select(_P.c.conflict_id).join(t.conflicts, t.conflicts.c.id == _P.c.conflict_id)
+    frozen = frozen.where(t.conflicts.c.kind.in_(bindparam("kinds", expanding=True)))
     moved = union(
-        frozen.join(_OV, _OV.c.id == _P.c.onvoard_contact_id).where(t.conflicts.c.kind.in_(kinds), _OV.c.dirty),
-        frozen.join(_DO, _DO.c.unique_id == _P.c.unique_id).where(t.conflicts.c.kind.in_(kinds), _DO.c.dirty),
+        frozen.join(_OV, _OV.c.id == _P.c.onvoard_contact_id).where(_OV.c.dirty),
+        frozen.join(_DO, _DO.c.unique_id == _P.c.unique_id).where(_DO.c.dirty),
     )
-    touch(conn, list(conn.execute(select(_P.c.id).where(_P.c.conflict_id.in_(moved))).scalars()))
+    return select(_P.c.id).where(_P.c.conflict_id.in_(moved))
 
 
 def touch_everybody(conn: Connection) -> None:
@@ -198,20 +220,35 @@ def touch_everybody(conn: Connection) -> None:
     conn.execute(update(_DO).values(dirty=True))
 
 
+_LOOKED_AT = {
+    column: update(column.table).where(column.in_(bindparam("ids", expanding=True))).values(dirty=False)
+    for column in (_OV.c.id, _DO.c.unique_id)
+}
+
+
 def settle_looks(conn: Connection, contact_ids: Iterable[str] = (), unique_ids: Iterable[str] = ()) -> None:
     """These have been looked at."""
-    conn.execute(update(_OV).where(_OV.c.id.in_(list(contact_ids))).values(dirty=False))
-    conn.execute(update(_DO).where(_DO.c.unique_id.in_(list(unique_ids))).values(dirty=False))
+    for column, ids in ((_OV.c.id, list(contact_ids)), (_DO.c.unique_id, list(unique_ids))):
+        if ids:
+            conn.execute(_LOOKED_AT[column], {"ids": ids})
 
 
 def dirty_pairs(conn: Connection, after: int, limit: int, *, asked_again: Sequence[str]) -> list[int]:
     """Linked, living persons of whom a side changed; of the frozen ones, those about whom a conflict of these kinds
     was opened."""
+    told = {"kinds": asked_again, "after": after, "most": limit}
+    return list(conn.execute(_dirty_pairs(), told).scalars())
+
+
+@cache
+def _dirty_pairs() -> Select[Any]:
     c = t.conflicts.c
-    theirs = select(c.id).where(c.kind.in_(asked_again), c.person_id == _P.c.id, c.status == "open")
+    theirs = select(c.id).where(
+        c.kind.in_(bindparam("kinds", expanding=True)), c.person_id == _P.c.id, c.status == "open"
+    )
     alive = and_(
         _P.c.state == "active",
-        _P.c.id > after,
+        _P.c.id > bindparam("after"),
         _P.c.onvoard_contact_id.is_not(None),
         _P.c.unique_id.is_not(None),
         or_(_P.c.conflict_id.is_(None), _P.c.conflict_id.in_(theirs)),
@@ -219,7 +256,12 @@ def dirty_pairs(conn: Connection, after: int, limit: int, *, asked_again: Sequen
     by_onvoard = select(_P.c.id).join(_OV, _P.c.onvoard_contact_id == _OV.c.id).where(alive, _OV.c.dirty)
     by_digital = select(_P.c.id).join(_DO, _P.c.unique_id == _DO.c.unique_id).where(alive, _DO.c.dirty)
     both = union(by_onvoard, by_digital).subquery()
-    return list(conn.execute(select(both.c.id).order_by(both.c.id).limit(limit)).scalars())
+    return select(both.c.id).order_by(both.c.id).limit(bindparam("most"))
+
+
+_PERSONS = select(_P).where(_THESE).order_by(_P.c.id)
+_CONTACTS = select(_OV).where(_OV.c.id.in_(bindparam("ids", expanding=True))).order_by(_OV.c.id).with_for_update()
+_BASES = select(t.bases).where(t.bases.c.person_id.in_(bindparam("ids", expanding=True)))
 
 
 def load_pairs(conn: Connection, person_ids: Sequence[int]) -> list[tuple[Any, dict[str, Any], dict[str, Any], Any]]:
@@ -227,12 +269,11 @@ def load_pairs(conn: Connection, person_ids: Sequence[int]) -> list[tuple[Any, d
 
     The contacts are locked: what another process reads meanwhile is seen by the next look, not lost to this one.
     """
-    persons = conn.execute(select(_P).where(_P.c.id.in_(person_ids)).order_by(_P.c.id)).all()
-    theirs = select(_OV).where(_OV.c.id.in_([p.onvoard_contact_id for p in persons])).order_by(_OV.c.id)
-    onvoard = {row["id"]: dict(row) for row in conn.execute(theirs.with_for_update()).mappings()}
-    theirs = select(_DO).where(_DO.c.unique_id.in_([p.unique_id for p in persons])).order_by(_DO.c.unique_id)
-    digital = {row["unique_id"]: dict(row) for row in conn.execute(theirs.with_for_update()).mappings()}
-    agreed = {row.person_id: row for row in conn.execute(select(t.bases).where(t.bases.c.person_id.in_(person_ids)))}
+    persons = conn.execute(_PERSONS, {"ids": person_ids}).all()
+    contacts = conn.execute(_CONTACTS, {"ids": [p.onvoard_contact_id for p in persons]}).mappings()
+    onvoard = {row["id"]: dict(row) for row in contacts}
+    digital = known_digital_contacts(conn, [p.unique_id for p in persons])
+    agreed = {row.person_id: row for row in conn.execute(_BASES, {"ids": person_ids})}
     return [
         (p, onvoard[p.onvoard_contact_id], digital[p.unique_id], agreed.get(p.id))
         for p in persons
@@ -240,9 +281,16 @@ def load_pairs(conn: Connection, person_ids: Sequence[int]) -> list[tuple[Any, d
     ]
 
 
+_SETTLE = (
+    update(_P)
+    .where(_P.c.id == bindparam("person"), _P.c.settled_at.is_(None))
+    .values(settled_at=bindparam("now"))
+)
+
+
 def settle(conn: Connection, person_id: int, now: datetime) -> None:
     """The two sides agree for the first time."""
-    conn.execute(update(_P).where(_P.c.id == person_id, _P.c.settled_at.is_(None)).values(settled_at=now))
+    conn.execute(_SETTLE, {"person": person_id, "now": now})
 
 
 def opted_out(conn: Connection, person_id: int, platform: Platform) -> bool:
@@ -268,14 +316,20 @@ def linked_until_now(conn: Connection, run_id: int, platform: Platform) -> int:
     return int(conn.execute(query).scalar_one())
 
 
+_WHO = {
+    column: select(_P).where(column == bindparam("it"))
+    for column in (_P.c.id, _P.c.onvoard_contact_id, _P.c.unique_id)
+}
+
+
 def person_of(conn: Connection, *, contact_id: str | None = None, unique_id: str | None = None) -> Any:
     """The person who holds this contact, or None."""
-    where = _P.c.onvoard_contact_id == contact_id if contact_id is not None else _P.c.unique_id == unique_id
-    return conn.execute(select(_P).where(where)).one_or_none()
+    column = _P.c.onvoard_contact_id if contact_id is not None else _P.c.unique_id
+    return conn.execute(_WHO[column], {"it": contact_id if contact_id is not None else unique_id}).one_or_none()
 
 
 def person_by_id(conn: Connection, person_id: int) -> Any:
-    return conn.execute(select(_P).where(_P.c.id == person_id)).one_or_none()
+    return conn.execute(_WHO[_P.c.id], {"it": person_id}).one_or_none()
 
 
 def persons_by_id(conn: Connection, person_ids: Iterable[int]) -> list[Any]:
@@ -285,7 +339,12 @@ def persons_by_id(conn: Connection, person_ids: Iterable[int]) -> list[Any]:
 
 def dirty_frozen(conn: Connection) -> list[dict[str, Any]]:
     """People in conflict of whom a side changed."""
-    query = (
+    return [dict(row) for row in conn.execute(_dirty_frozen()).mappings()]
+
+
+@cache
+def _dirty_frozen() -> Select[Any]:
+    return (
         select(
             _P.c.id.label("person_id"),
             t.conflicts.c.kind,
@@ -306,4 +365,3 @@ def dirty_frozen(conn: Connection) -> list[dict[str, Any]]:
         )
         .where(_P.c.state == "active", _P.c.conflict_id.is_not(None), or_(_OV.c.dirty, _DO.c.dirty))
     )
-    return [dict(row) for row in conn.execute(query).mappings()]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Column, Connection, bindparam, delete, func, insert, or_, select, update
 
 from service.core import windows
 from service.core.windows import EPOCH
@@ -36,12 +37,15 @@ class Slice:
     due_at: datetime
 
 
+_ALL_OF = delete(t.sweep_slices).where(t.sweep_slices.c.stream == bindparam("stream"))
+
+
 def make(
     conn: Connection, stream: str, dated_by: Column[Any], upper: datetime, swept_at: datetime, patience: timedelta
 ) -> None:
     """A stream's slices, all anew: everything before `upper` was read, from `swept_at` on. Each is due within
     `patience`, at a time of its own."""
-    conn.execute(delete(t.sweep_slices).where(t.sweep_slices.c.stream == stream))
+    conn.execute(_ALL_OF, {"stream": stream})
     spans, pages = _cut(conn, dated_by, EPOCH, upper)
     turns = windows.spread(swept_at, patience, len(spans))
     for (low, up), due_at in zip(spans, turns, strict=True):
@@ -52,19 +56,25 @@ def _cut(
     conn: Connection, dated_by: Column[Any], lower: datetime, upper: datetime
 ) -> tuple[list[tuple[datetime, datetime]], int]:
     """-> (spans of about as many records each, as far as the mirror knows; the pages of one of them)"""
-    inside = (dated_by >= lower, dated_by < upper)
-    step = windows.stride(cursors.count(conn, dated_by.table, *inside))
-    place = func.row_number().over(order_by=dated_by).label("place")
-    numbered = select(dated_by.label("at"), place).where(*inside).subquery()
-    first = (numbered.c.place > 1, (numbered.c.place - 1) % step == 0)
-    marks = conn.execute(select(numbered.c.at).where(*first)).scalars()
+    records = cursors.count(conn, dated_by.table, dated_by >= lower, dated_by < upper)
+    step = windows.stride(records)
+    marks = conn.execute(_marks(dated_by), {"lower": lower, "upper": upper, "step": step}).scalars()
     return windows.cut(lower, upper, list(marks)), windows.pages(step)
+
+
+@cache
+def _marks(dated_by: Column[Any]) -> Any:
+    """The time of every `step`th record but the first."""
+    place = func.row_number().over(order_by=dated_by).label("place")
+    inside = (dated_by >= bindparam("lower"), dated_by < bindparam("upper"))
+    numbered = select(dated_by.label("at"), place).where(*inside).subquery()
+    return select(numbered.c.at).where(numbered.c.place > 1, (numbered.c.place - 1) % bindparam("step") == 0)
 
 
 def _put(conn: Connection, new: Slice) -> Slice:
     """-> with its own id"""
     row = {name: value for name, value in asdict(new).items() if name != "id"}
-    key = conn.execute(insert(t.sweep_slices).values(row)).inserted_primary_key
+    key = conn.execute(insert(t.sweep_slices), row).inserted_primary_key
     assert key is not None
     return replace(new, id=key[0])
 

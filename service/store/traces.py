@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Text, cast, delete, or_, select, update
+from sqlalchemy import JSON, Connection, Select, Text, cast, delete, or_, select, update
 
 from service.core.mapping import normal_email
 from service.store import cursors
@@ -105,10 +106,16 @@ def find(conn: Connection) -> list[tuple[t.Table, Row]]:
 
 
 def _with_addresses(conn: Connection, table: t.Table) -> Iterator[Row]:
-    texts = [column for column in table.c if isinstance(column.type, Text | JSON)]
-    query = select(table).where(or_(*(cast(column, Text).contains("@") for column in texts)))
-    for row in conn.execute(query, execution_options={"stream_results": True}).mappings() if texts else ():
+    query = _where_addresses_are(table)
+    rows = conn.execute(query, execution_options={"stream_results": True}).mappings() if query is not None else ()
+    for row in rows:
         yield dict(row)
+
+
+@cache
+def _where_addresses_are(table: t.Table) -> Select[Any] | None:
+    texts = [column for column in table.c if isinstance(column.type, Text | JSON)]
+    return select(table).where(or_(*(cast(column, Text).contains("@") for column in texts))) if texts else None
 
 
 def _is_owed(table: t.Table, row: Row) -> bool:

@@ -36,4 +36,4 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def iso(value: datetime) -> str:
     """2026-01-31T09:30:00.000000Z"""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import text
@@ -269,13 +270,16 @@ class Watch:
 
     def rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         with self.db.begin(write=False) as conn:
-            return [dict(row) for row in conn.execute(text(sql), values).mappings()]
+            return [dict(row) for row in conn.execute(_said(sql), values).mappings()]
 
     def literal(self, contact: Contact, name: str, value: Native) -> set[str]:
         """How the mirror would spell it, as a whole and by column."""
         rule = self.mapping.by_name[name]
         platform = Platform.ONVOARD if contact[0] == OV else Platform.DIGITAL_ONBOARDING
         return {one_line(value), *(part for part in rule.by_column(platform, value).values() if part)}
+
+
+_said = cache(text)
 
 
 def _json(value: Any) -> Any:
