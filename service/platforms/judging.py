@@ -12,6 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
+import orjson
+
 from service.errors import (
     Denied,
     Garbled,
@@ -30,7 +32,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _NOT_IN_A_SEGMENT = re.compile(r"[\x00-\x1f\x7f/\\\ud800-\udfff]")
 _LONGEST_INTEGER = 4000  # digits; Python itself refuses those above 4300
 _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
-_LONG_NUMBERS = (b"0" * 300, b"e000", b"E000", b"e+000", b"E+000")
+_LONG_NUMBERS = (b"0" * 19, b"e000", b"E000", b"e+000", b"E+000")  # above 64 bits, or not finite
 _MAYBE_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\xed[\xa0-\xbf]")
 
 
@@ -98,11 +100,22 @@ def judged(error: PlatformError, call: Call) -> PlatformError:
 def decode(content: bytes) -> Any:
     """JSON, strictly: ValueError for anything else. What no database stores (NUL, half a surrogate pair) becomes
     U+FFFD."""
-    # Hooks for numbers cost time, and are needed only where one could be too large to be kept.
     shape = content.translate(_DIGITS_AS_ZEROS)
-    parse_float, parse_int = (_finite, _integer) if any(long in shape for long in _LONG_NUMBERS) else (None, None)
-    data = json.loads(content, parse_constant=_no_constant, parse_float=parse_float, parse_int=parse_int)
+    long = any(number in shape for number in _LONG_NUMBERS)
+    data = _read_long(content) if long else _read(content)
     return _storable(data) if _MAYBE_UNSTORABLE.search(content) else data
+
+
+def _read(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:  # strict about more than the grammar: half a surrogate pair, a byte order mark
+        return json.loads(content, parse_constant=_no_constant)
+
+
+def _read_long(content: bytes) -> Any:
+    """A number may be too large to be kept: as a float, or at all."""
+    return json.loads(content, parse_constant=_no_constant, parse_float=_finite, parse_int=_integer)
 
 
 def _finite(digits: str) -> float | None:

@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import DatabaseError, DatabaseUnavailable, RolledBack, UsageError
 from service.store.tables import metadata
+from service.store.types import document
 
 T = TypeVar("T")
 BUSY_SECONDS = 30
@@ -225,7 +226,7 @@ def _name(url: URL) -> str:
 def _sqlite_engine(url: URL) -> Engine:
     # As many statements are kept prepared as SQLAlchemy keeps compiled: a cycle has more of them than the driver's 128.
     driver = {"timeout": BUSY_SECONDS, "cached_statements": 500}
-    arguments: dict[str, Any] = {"hide_parameters": True, "connect_args": driver}
+    arguments: dict[str, Any] = {"hide_parameters": True, "connect_args": driver, "json_serializer": document}
     if url.database in _MEMORY:
         arguments["poolclass"] = StaticPool  # every connection is to the same memory
         arguments["connect_args"]["check_same_thread"] = False

@@ -32,6 +32,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.store import tables as t
+from service.store.types import document
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -82,16 +83,7 @@ def _insert_many(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
 
 def _execute_many(conn: Connection, statement: Any, rows: list[Row]) -> None:
     as_document = conn.dialect.name == "postgresql"
-    conn.execute(statement, {"rows": json.dumps(rows, default=datetime.isoformat)} if as_document else rows)
-
-
-def clean(value: Any) -> Any:
-    """Without NUL, which Postgres keeps neither in text nor in JSON."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd") if "\x00" in value else value
-    if isinstance(value, dict):
-        return {clean(key): clean(item) for key, item in value.items()}
-    return [clean(item) for item in value] if isinstance(value, list) else value
+    conn.execute(statement, {"rows": document(rows)} if as_document else rows)
 
 
 def content_hash(raw: Mapping[str, Any]) -> str:
@@ -102,7 +94,6 @@ def content_hash(raw: Mapping[str, Any]) -> str:
 
 def onvoard_contact_row(row: Row, now: datetime) -> Row:
     """A contact as the client read it (columns of the table) -> with what the bridge derives from it."""
-    row = clean(row)
     properties = row.get("properties") or {}
     link = properties.get(LINK_PROPERTY)
     return row | {
@@ -118,7 +109,6 @@ def onvoard_contact_row(row: Row, now: datetime) -> Row:
 
 
 def digital_contact_row(row: Row, origin: str, refreshed_at: datetime | None) -> Row:
-    row = clean(row)
     return row | {
         "origin": origin,
         "email_key": normal_email(row.get("email")) or None,
@@ -205,7 +195,7 @@ def save_records(conn: Connection, table: Table, rows: Sequence[Row], key: str =
     """Any other record: the last word counts, and an unchanged one is not written."""
     if rows:
         statement = _records_upsert(conn.dialect.name, table, tuple(rows[0]), key)
-        _execute_many(conn, statement, [clean(row) for row in unique(rows, key)])
+        _execute_many(conn, statement, unique(rows, key))
 
 
 @cache

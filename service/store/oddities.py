@@ -11,7 +11,7 @@ from sqlalchemy import Connection, update
 from service.core.records import Platform
 from service.store import tables as t
 from service.store import traces
-from service.store.mirror import clean, insert
+from service.store.mirror import insert
 from service.store.outbox import Operation, fingerprint, put_once
 
 _NO_LANE = -1  # never to be sent
@@ -41,7 +41,7 @@ def refuse(
     """
     if not traces.silent(conn, [{"record": record}]):
         return False
-    said = clean({"record": record})
+    said: dict[str, Any] = {"record": record}
     row = {
         "person_id": None, "platform": platform.value, "operation": Operation.READ_RECORD.value, "payload": said,
         "status": "dead", "attempts": 1, "last_error": f"{stream}: {reason}", "created_at": now, "updated_at": now,

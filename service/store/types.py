@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, String
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -37,3 +39,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 def iso(value: datetime) -> str:
     """2026-01-31T09:30:00.000000Z"""
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def document(value: Any) -> str:
+    """JSON, times in ISO 8601. What orjson does not take (an integer above 64 bits) is written all the same."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(value, default=datetime.isoformat)

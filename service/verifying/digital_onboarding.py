@@ -11,7 +11,7 @@ from service.cycle import Cycle
 from service.errors import SuspiciouslyEmpty
 from service.extract.digital_onboarding import READ
 from service.platforms.digital_onboarding.models import Contact
-from service.store import absorb, mirror, verifications
+from service.store import absorb, verifications
 from service.store import tables as t
 from service.store.database import Connection
 from service.store.lease import lease
@@ -101,7 +101,7 @@ class ComparedDigitalOnboarding:
         return [self._judge(conn, held.get(key), contact) for key, contact in contacts.items()]
 
     def _judge(self, conn: Connection, before: Row | None, contact: Contact) -> Finding:
-        said = mirror.clean(absorb.row_of(contact))
+        said = absorb.row_of(contact)
         if before is not None and is_living(before) and not differing(_TABLE, before, said):
             return Finding(_id(before), "right")
         with verifications.trial(conn) as attempt:

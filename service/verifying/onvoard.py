@@ -144,7 +144,7 @@ class ComparedOnVoard:
         return [key for key in old if not is_living(held.get(key))]
 
     def _equal(self, row: Row, record: Any) -> bool:
-        return not differing(self.table, row, mirror.clean(absorb.row_of(record)))
+        return not differing(self.table, row, absorb.row_of(record))
 
     async def _look(self, key: str) -> None:
         self.tally.add(await self._finding(key))

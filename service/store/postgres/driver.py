@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from service.errors import DatabaseError, DatabaseUnavailable, RolledBack
+from service.store.types import document
 
 # What it says about a pipeline that a failure ends, the failure says too.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -42,6 +43,7 @@ def engine(url: URL) -> Engine:
         hide_parameters=True,
         pool_pre_ping=True,
         connect_args=_CONNECT,
+        json_serializer=document,
     )
 
     @event.listens_for(engine, "connect")
