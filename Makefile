@@ -17,8 +17,9 @@ help: ## this list
 demo: $(VENV)/.run ## both platforms emulated, synced both ways, explained: no credentials needed
 	@$(BIN)/contact-bridge demo
 
+# Hundreds of commands are started, which would each compile the whole house where no bytecode may be kept.
 test: $(VENV)/.dev ## all tests, on SQLite and on a real Postgres
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 SEEDS ?= 1000
 simulate: $(VENV)/.dev ## whole simulated days of the service, random and replayable (SEEDS=1000, or SEED=17)
