@@ -91,6 +91,11 @@ def finish_run(conn: Connection, run_id: int, outcome: str, counts: Mapping[str,
 
 _ANYBODYS = delete(t.leases).where(t.leases.c.name == bindparam("lease"))
 _MINE = _ANYBODYS.where(t.leases.c.owner == bindparam("me"))
+_STILL_MINE = (
+    select(t.leases.c.name)
+    .where(t.leases.c.name == bindparam("lease"), t.leases.c.owner == bindparam("me"))
+    .with_for_update(read=True, key_share=True)
+)
 
 
 def take_lease(conn: Connection, name: str, owner: str, until: datetime) -> None:
@@ -101,8 +106,7 @@ def take_lease(conn: Connection, name: str, owner: str, until: datetime) -> None
 
 def has_lease(conn: Connection, name: str, owner: str) -> bool:
     """And keeps it until the end of this transaction."""
-    mine = select(t.leases.c.name).where(t.leases.c.name == name, t.leases.c.owner == owner)
-    return conn.execute(mine.with_for_update(read=True, key_share=True)).first() is not None
+    return conn.execute(_STILL_MINE, {"lease": name, "me": owner}).first() is not None
 
 
 def renew_lease(conn: Connection, name: str, owner: str, until: datetime) -> None:
