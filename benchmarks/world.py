@@ -1,165 +1,138 @@
-"""The records that the benchmark's server answers with: deterministic, rendered once, newest first."""
+"""The records of one size of world, rendered once and kept as files: a page of them is a slice of a mapped file, so
+neither a million people nor their answers ever lie in the server's own memory."""
 
 from __future__ import annotations
 
-import json
-import random
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+import mmap
+import shutil
+import tempfile
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-SEED = 20260101
-NEWEST = datetime(2026, 1, 1, tzinfo=UTC)
-SPAN = timedelta(days=3 * 365)
-BURST_EVERY, BURST = 20_000, 250
-"""So many records share one second every so often, as after an import: more than two pages of them."""
+import orjson
 
-_FIRST = ("Jane", "Jürgen", "Małgorzata", "さくら", "João", "Siobhán", "Marcus", "Élodie", "O'Neill", "Priya")
-_LAST = ("Doe", "Weiß", "Brzęczyszczykiewicz", "渡辺", "dos Santos", "Ní Bhriain", "van Buren", "Lefèvre", "Smith")
-_CITIES = ("New York", "San José", "Kraków", "渋谷区", "Baile Átha Cliath", "São Paulo", "Berlin", "Springfield")
-_LISTS = [{"id": f"ctlist_{n}", "name": name} for n, name in enumerate(("Newsletter", "Members", "Branch 7"))]
-_TAGS = [{"id": f"cttag_{n}", "name": name} for n, name in enumerate(("vip", "mortgage", "student", "card"))]
-_SEGMENTS = [{"id": f"ctseg_{n}", "name": name} for n, name in enumerate(("Active", "Not from EU"))]
-_TYPES = ("email_opened", "email_link_clicked", "email_received", "order_created", "custom.branch_visited")
+from benchmarks import records
+
+FORMAT = 1
+"""Of the files: worlds of another one are made anew."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
-    """One list of the platform. `keys` are the negated times in microseconds: newest first is ascending."""
+class Size:
+    contacts: int
+    reviews: int = 0
+    activities: int = 0
 
-    rendered: list[bytes]
-    keys: list[int]
+    @property
+    def records(self) -> int:
+        return self.contacts + self.reviews + self.activities
 
-    def page(self, number: int, size: int, before: int | None, after: int | None) -> bytes:
-        """A page of what is strictly `before` and strictly `after` these whole seconds, as JSON."""
-        first = 0 if before is None else bisect_right(self.keys, -before * 1_000_000)
-        end = len(self.keys) if after is None else bisect_left(self.keys, -after * 1_000_000)
-        start = first + (number - 1) * size
-        results = b",".join(self.rendered[start : min(start + size, end)])
-        return b'{"current_page":%d,"page_size":%d,"results":[%b]}' % (number, size, results)
+    def times(self, factor: float) -> Size:
+        return Size(*(round(number * factor) for number in (self.contacts, self.reviews, self.activities)))
 
-
-def contacts(count: int) -> Records:
-    return _rendered(count, "contacts", _contact)
+    def __str__(self) -> str:
+        return f"{self.contacts}-{self.reviews}-{self.activities}"
 
 
-def reviews(count: int) -> Records:
-    return _rendered(count, "reviews", _review)
+def made(size: Size, cache: Path) -> Path:
+    """The folder of this world's files, rendered unless it is there from an earlier run."""
+    folder = cache / "worlds" / f"{size}-{FORMAT}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        half = Path(tempfile.mkdtemp(dir=folder.parent))
+        people = size.contacts
+        _render(half / "contacts", records.contacts(size.contacts))
+        _render(half / "reviews", records.reviews(size.reviews, people))
+        _render(half / "activities", records.activities(size.activities, people))
+        try:
+            half.rename(folder)
+        except OSError:  # somebody else has just made it
+            shutil.rmtree(half)
+    return folder
 
 
-def activities(count: int, people: int) -> Records:
-    """Of `people` contacts."""
-    return _rendered(count, "activities", lambda n, at, dice: _activity(n, at, dice, people))
+def _render(base: Path, dated: Iterable[tuple[datetime, dict[str, Any]]]) -> None:
+    """Every record followed by a comma; where each begins; and its time in microseconds, negated: newest first is
+    ascending."""
+    offsets, keys, end = array("q", [0]), array("q"), 0
+    with base.with_suffix(".json").open("wb") as file:
+        for at, record in dated:
+            end += file.write(orjson.dumps(record) + b",")
+            offsets.append(end)
+            keys.append(-((at - EPOCH) // timedelta(microseconds=1)))
+    base.with_suffix(".offsets").write_bytes(offsets.tobytes())
+    base.with_suffix(".keys").write_bytes(keys.tobytes())
 
 
-def _rendered(count: int, name: str, make: Callable[[int, datetime, random.Random], dict[str, Any]]) -> Records:
-    dice = random.Random(f"{SEED} {name}")
-    rendered, keys = [], []
-    for number, at in enumerate(_times(count, dice)):
-        rendered.append(json.dumps(make(number, at, dice), ensure_ascii=False, separators=(",", ":")).encode())
-        keys.append(-((at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)))
-    return Records(rendered, keys)
+class List:
+    """One list of the platform: what was rendered, what has changed of it, and what came on top, all newest first."""
+
+    def __init__(self, base: Path) -> None:
+        self._rendered = _mapped(base.with_suffix(".json"))
+        self._offsets = _mapped(base.with_suffix(".offsets")).cast("q")
+        self._keys = _mapped(base.with_suffix(".keys")).cast("q")
+        self.reset()
+
+    def reset(self) -> None:
+        """As it was rendered."""
+        self._changed: dict[int, bytes] = {}
+        self._where: list[int] = []  # the same places, in order
+        self._on_top: list[tuple[int, bytes]] = []  # newest last
+
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._on_top)
+
+    def __getitem__(self, place: int) -> bytes:
+        """By number: rendered ones first, then those on top in the order of their coming."""
+        if place >= len(self._keys):
+            return self._on_top[place - len(self._keys)][1]
+        changed = self._changed.get(place)
+        return changed or bytes(self._rendered[self._offsets[place] : self._offsets[place + 1] - 1])
+
+    def __setitem__(self, place: int, record: bytes) -> None:
+        if place >= len(self._keys):
+            self._on_top[place - len(self._keys)] = (self._on_top[place - len(self._keys)][0], record)
+            return
+        if place not in self._changed:
+            insort(self._where, place)
+        self._changed[place] = record
+
+    def put_on_top(self, at: datetime, record: bytes) -> None:
+        self._on_top.append((-((at - EPOCH) // timedelta(microseconds=1)), record))
+
+    def page(self, number: int, size: int, before: int | None, after: int | None) -> tuple[int, bytes]:
+        """A page of what is strictly `before` and strictly `after` these whole seconds -> (how many, their JSON)"""
+        upper = None if before is None else -before * 1_000_000
+        lower = None if after is None else -after * 1_000_000
+        top = [
+            record
+            for key, record in reversed(self._on_top)
+            if (upper is None or key > upper) and (lower is None or key < lower)
+        ]
+        first = 0 if upper is None else bisect_right(self._keys, upper)
+        end = len(self._keys) if lower is None else bisect_left(self._keys, lower)
+        start = (number - 1) * size
+        shown = top[start : start + size]
+        begin = first + max(0, start - len(top))
+        stop = min(max(begin, begin + size - len(shown)), end)
+        if begin < stop:
+            shown += self._between(begin, stop)
+        return len(top[start : start + size]) + max(0, stop - begin), b",".join(shown)
+
+    def _between(self, begin: int, stop: int) -> list[bytes]:
+        if bisect_left(self._where, begin) < bisect_left(self._where, stop):
+            return [self[place] for place in range(begin, stop)]
+        return [bytes(self._rendered[self._offsets[begin] : self._offsets[stop] - 1])]
 
 
-def _times(count: int, dice: random.Random) -> Iterator[datetime]:
-    """Newest first, spread over the span, with its bursts."""
-    spread = sorted((dice.random() for _ in range(count)), reverse=True)
-    at = NEWEST
-    for number, share in enumerate(spread):
-        if number % BURST_EVERY >= BURST:
-            at = NEWEST - SPAN * (1 - share)
-        elif number % BURST_EVERY == 0:
-            at = (NEWEST - SPAN * (1 - share)).replace(microsecond=999_999)
-        else:
-            at = at.replace(microsecond=at.microsecond - 1)
-        yield at
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _contact(number: int, at: datetime, dice: random.Random) -> dict[str, Any]:
-    first, last = dice.choice(_FIRST), dice.choice(_LAST)
-    out = dice.random() < 0.1
-    return {
-        "id": f"ct_{number:015d}",
-        "name": f"{first} {last}",
-        "email": f"Person.{number}@example.com",
-        "phone": f"+1212555{number % 10_000:04d}",
-        "accepts_marketing_emails": not out,
-        "suppressed": False,
-        "email_sendable": not out,
-        "email_unsubscribed": out,
-        "email_marked_as_spam": False,
-        "email_hard_bounced": False,
-        "email_double_optin_status": "NOT_SET",
-        "email_double_opted_in": False,
-        "created_datetime": _iso(at),
-        "modified_datetime": _iso(at + timedelta(milliseconds=7)),
-        "suppressed_datetime": None,
-        "lists": dice.sample(_LISTS, dice.randrange(3)),
-        "tags": dice.sample(_TAGS, dice.randrange(3)),
-        "segments": dice.sample(_SEGMENTS, dice.randrange(3)),
-        "properties": {
-            "first_name": first,
-            "last_name": last,
-            "city": dice.choice(_CITIES),
-            "country_code": "US",
-            "timezone": "America/New_York",
-            "total_spent": round(dice.random() * 10_000, 2),
-            "custom_branch": f"branch-{dice.randrange(40)}",
-            "custom_member_since": int(at.timestamp()),
-        },
-    }
-
-
-def _review(number: int, at: datetime, dice: random.Random) -> dict[str, Any]:
-    person, product = dice.randrange(100_000), dice.randrange(200)
-    return {
-        "id": f"rvw_{number:015d}",
-        "title": "Love this product",
-        "content": f"Would definitely open {dice.randrange(9) + 1} of these again. " * (1 + dice.randrange(3)),
-        "rating": float(1 + dice.randrange(5)),
-        "entity": "PRODUCT",
-        "status": "PUBLISHED",
-        "is_verified": dice.random() < 0.5,
-        "product": {
-            "id": f"prd_{product:015d}",
-            "external_id": str(6304964542639 + product),
-            "name": f"Savings plan {product}",
-            "url": f"https://shop.example.com/products/{product}",
-            "image_url": f"https://cdn.example.com/files/{product}.jpg",
-        },
-        "reviewer": {
-            "id": f"rvwer_{person:015d}",
-            "contact": {"id": f"ct_{person:015d}", "email": f"Person.{person}@example.com"},
-            "display_name": f"{dice.choice(_FIRST)} {dice.choice(_LAST)}",
-        },
-        "num_upvotes": dice.randrange(20),
-        "created_datetime": _iso(at),
-        "reply_datetime": None,
-        "reply_html": "",
-        "assets": [],
-    }
-
-
-def _activity(number: int, at: datetime, dice: random.Random, people: int) -> dict[str, Any]:
-    person = dice.randrange(max(1, people))
-    contact = {"id": f"ct_{person:015d}", "email": f"Person.{person}@example.com"}
-    return {
-        "id": f"ctact_{number:020d}",
-        "contact": contact,
-        "type": dice.choice(_TYPES),
-        "datetime": _iso(at),
-        "record_data": {
-            "activity_id": f"ctact_{number:020d}",
-            "activity_datetime": int(at.timestamp()),
-            "contact_id": contact["id"],
-            "contact_email": contact["email"],
-            "email_id": f"em_{dice.randrange(300):015d}",
-            "email_name": f"still-mouse-{dice.randrange(10_000)}",
-        },
-    }
+def _mapped(path: Path) -> memoryview:
+    if path.stat().st_size == 0:
+        return memoryview(b"")
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
