@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import venv
 from pathlib import Path
 
@@ -27,5 +26,5 @@ def bin_of(name: str) -> Path:
 
 
 def python(name: str) -> str:
-    """The interpreter of an environment; the development one for no name."""
-    return str(bin_of(name) / "python") if name else sys.executable
+    """The interpreter of an environment."""
+    return str(bin_of(name) / "python")

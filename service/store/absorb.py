@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,14 +49,19 @@ def onvoard_contacts(
                 mirror.save_onvoard_contacts(conn, [erasure.suppressed_row(row, now)])
                 people.settle_looks(conn, contact_ids=[row["id"]])
             continue
-        named = _link(row) if _link(row) not in others else None
-        if erased and erased.keys() & {normal_email(row["email"]), normal_email(named)}:
+        if erased and _is_of(erased, row, others):
             erasure.suppress(conn, row, run_id, now, state=erasure.ERASED)
             continue
         if row["id"] in stones:
             erasure.revive(conn, row)
         living.append(mirror.onvoard_contact_row(row, now))
     mirror.save_onvoard_contacts(conn, living, own=own)
+
+
+def _is_of(erased: Mapping[str, int], row: Row, others: Collection[str]) -> bool:
+    """Whether a contact has an address of these, or names one that is not another, living person's unique_id."""
+    link = _link(row)
+    return not erased.keys().isdisjoint({normal_email(row["email"]), normal_email(None if link in others else link)})
 
 
 def _link(row: Row) -> str | None:

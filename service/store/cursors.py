@@ -142,9 +142,8 @@ def renew_account(conn: Connection, platform: str, fingerprint: str) -> None:
 
 def account(conn: Connection, platform: str) -> tuple[str, str] | None:
     """(base URL, fingerprint) of the account that this mirror belongs to; None while it belongs to none."""
-    query = select(t.accounts.c.base_url, t.accounts.c.fingerprint).where(t.accounts.c.platform == platform)
-    row = conn.execute(query).first()
-    return (row[0], row[1]) if row else None
+    row = conn.execute(_ACCOUNT, {"platform": platform}).first()
+    return (row.base_url, row.fingerprint) if row else None
 
 
 _BACKLOG = (

@@ -52,7 +52,10 @@ def insert_for(dialect: str, table: Table) -> Any:
 
 @cache
 def _upsert(dialect: str, table: Table, key: str, names: tuple[str, ...]) -> Any:
-    statement = insert_for(dialect, table)
+    return _replacing(insert_for(dialect, table), key, names)
+
+
+def _replacing(statement: Any, key: str, names: tuple[str, ...]) -> Any:
     values = {name: statement.excluded[name] for name in names if name != key}
     return statement.on_conflict_do_update(index_elements=[key], set_=values)
 
@@ -156,9 +159,7 @@ def save_digital_contacts(conn: Connection, rows: Sequence[Row]) -> None:
 
 @cache
 def _digital_contacts_upsert(dialect: str, names: tuple[str, ...]) -> Any:
-    statement = _insert_many(dialect, t.digital_onboarding_contacts, names)
-    values = {name: statement.excluded[name] for name in names if name != "unique_id"}
-    return statement.on_conflict_do_update(index_elements=["unique_id"], set_=values)
+    return _replacing(_insert_many(dialect, t.digital_onboarding_contacts, names), "unique_id", names)
 
 
 def opted_out(conn: Connection, unique_id: str, flags: Iterable[str]) -> None:
