@@ -68,7 +68,7 @@ class Cycle:
         db, targets = self.bridge.db, {platform: set[str]() for platform in Platform}
         for row in changes:
             targets[Platform(row["platform"])].add(row["target"])
-        await db.run(lambda conn: absorb.want_reread(conn, targets[Platform.ONVOARD], None))
+        await db.run(lambda conn: absorb.want_reread(conn, dict.fromkeys(targets[Platform.ONVOARD])))
         await self.onvoard.follow_hints()
         if self.bridge.settings.digital_onboarding.refresh == "probe":
             await self.digital.probe_all(sorted(targets[Platform.DIGITAL_ONBOARDING]))

@@ -93,7 +93,8 @@ def one_line(value: Native) -> str:
 
 def normal_email(text: str | None) -> str:
     """Trimmed, ASCII letters in lower case, and nothing guessed beyond that (contract section 4)."""
-    return "".join(c.lower() if c.isascii() else c for c in (text or "").strip())
+    bare = (text or "").strip()
+    return bare.lower() if bare.isascii() else "".join(c.lower() if c.isascii() else c for c in bare)
 
 
 def plausible_email(text: str) -> bool:

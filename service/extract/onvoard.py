@@ -16,6 +16,7 @@ from service.core import windows
 from service.core.records import Platform
 from service.core.windows import EPOCH, LEAD, PAGE, SECOND, Position
 from service.errors import NotFound, RuleBroken, SuspiciouslyEmpty
+from service.extract.keeping import Keeper, Then
 from service.extract.listings import listings
 from service.extract.refused import refuse
 from service.platforms.onvoard.wire import Page, is_last
@@ -35,7 +36,7 @@ _log = structlog.get_logger()
 OVERLAP = timedelta(seconds=60)
 LEASE_WAIT = 600.0
 """Seconds for which a backfill waits for another one of the same stream, which does its work."""
-WINDOWS = 8
+WINDOWS = 16
 """How many windows are read side by side."""
 
 
@@ -82,6 +83,7 @@ class OnvoardReader:
         self.sweep_after = sweep_after
         self.refused: Counter[str] = Counter()  # records without an id, by stream
         self.streams = {stream.name: stream for stream in self._streams()}
+        self.keepers = {name: Keeper(db, stream.save) for name, stream in self.streams.items()}
         self.listings = listings(client)
 
     def _streams(self) -> list[Stream]:
@@ -110,8 +112,7 @@ class OnvoardReader:
 
     @staticmethod
     def _save_activities(conn: Connection, records: Sequence[Any]) -> None:
-        newest = max((record.occurred_at for record in records if record.occurred_at), default=None)
-        absorb.want_reread(conn, absorb.activities(conn, records), newest)
+        absorb.want_reread(conn, absorb.activities(conn, records))
 
     async def _refuse(self, name: str, page: Page[Any]) -> None:
         """A record without an id cannot be kept: a dead letter names it."""
@@ -139,19 +140,15 @@ class OnvoardReader:
         since = await self.db.run(lambda conn: cursors.get_time(conn, f"onvoard.{name}"))
         if since is None:
             return await self.backfill(name, allow_empty=allow_empty)
-        lower, began, read = since - OVERLAP, None, 0
-        async for step in self.walk(stream, None, lower):
-            began = began or step.page.server_time
-            read += len(step.page.items)
-            moves_to = began if step.last else None
-            await self.db.run(lambda conn, step=step, to=moves_to: self._keep(conn, stream, step, to))  # type: ignore[misc]
-            self.progress.advance(name, len(step.page.items))
+        began, read = None, 0
+        async with self.keepers[name] as keeper:
+            async for step in self.walk(stream, None, since - OVERLAP):
+                began = began or step.page.server_time
+                read += len(step.page.items)
+                await keeper.add(step.page.items)
+                self.progress.advance(name, len(step.page.items))
+            await keeper.flush(lambda conn: cursors.put(conn, f"onvoard.{name}", began or since, self.now()))
         return read
-
-    def _keep(self, conn: Connection, stream: Stream, step: Step, cursor: datetime | None) -> None:
-        stream.save(conn, step.page.items)
-        if cursor is not None:
-            cursors.put(conn, f"onvoard.{stream.name}", cursor, self.now())
 
     async def backfill(
         self, name: str, since: datetime | None = None, until: datetime | None = None, *, allow_empty: bool = False
@@ -175,10 +172,12 @@ class OnvoardReader:
         if not backlog:
             await self.db.run(lambda conn: cursors.open_window(conn, key, since or EPOCH, upper))
             backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
-        read = await side_by_side(*(self._window(stream, w, since, until, LEAD) for w in backlog))
-        if rest := await self.db.run(lambda conn: cursors.backlog(conn, key)):
-            read += await side_by_side(*(self._window(stream, w, since, until) for w in rest))
-        await self.db.run(lambda conn: self._backfilled(conn, key, stream, whole))
+        async with self.keepers[name] as keeper:
+            read = await side_by_side(*(self._window(stream, w, since, until, LEAD) for w in backlog))
+            await keeper.flush()
+            if rest := await self.db.run(lambda conn: cursors.backlog(conn, key)):
+                read += await side_by_side(*(self._window(stream, w, since, until) for w in rest))
+            await keeper.flush(lambda conn: self._backfilled(conn, key, stream, whole))
         return sum(read)
 
     def _backfilled(self, conn: Connection, key: str, stream: Stream, whole: bool) -> None:
@@ -224,17 +223,11 @@ class OnvoardReader:
         pages: int | None = None,
     ) -> int:  # fmt: skip
         """Read a window; or no more than about so many `pages` of it, and cut what is left."""
-        read, steps = 0, 0
+        read, steps, keeper = 0, 0, self.keepers[stream.name]
         async for step in self.walk(stream, window["reached"], window["lower"]):
             steps += 1
             items = self._within(stream, step.page.items, since, until)
-
-            def keep(conn: Connection, step: Step = step, items: list[Any] = items) -> None:
-                stream.save(conn, items)
-                if step.reached is not None:
-                    cursors.move_window(conn, window["id"], step.reached, done=step.last)
-
-            await self.db.run(keep)
+            await keeper.add(items, self._moved(window, step), subject=window["id"])
             read += len(items)
             self.progress.advance(stream.name, len(items))
             if pages is not None and steps >= pages and step.reached is not None and not step.last:
@@ -242,9 +235,16 @@ class OnvoardReader:
                 break
         return read
 
+    @staticmethod
+    def _moved(window: dict[str, Any], step: Step) -> Then | None:
+        reached = step.reached
+        if reached is None:
+            return None
+        return lambda conn: cursors.move_window(conn, window["id"], reached, done=step.last)
+
     async def _split(self, stream: Stream, window: dict[str, Any], at: datetime) -> None:
         spans = await self.cut(stream, window["lower"], at)
-        await self.db.run(lambda conn: cursors.split_window(conn, window["id"], at, spans))
+        await self.keepers[stream.name].flush(lambda conn: cursors.split_window(conn, window["id"], at, spans))
 
     @staticmethod
     def _within(stream: Stream, items: Sequence[Any], since: datetime | None, until: datetime | None) -> list[Any]:

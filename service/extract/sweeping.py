@@ -10,7 +10,8 @@ from datetime import datetime
 from service.core import windows
 from service.core.windows import EPOCH, LEAD, PAGE
 from service.errors import PlatformError
-from service.extract.onvoard import OVERLAP, WINDOWS, OnvoardReader, Step, Stream, side_by_side
+from service.extract.keeping import Then
+from service.extract.onvoard import OVERLAP, WINDOWS, OnvoardReader, Stream, side_by_side
 from service.store import cursors, mirror, slices
 from service.store.database import Connection
 from service.store.slices import Slice
@@ -122,26 +123,33 @@ class Sweeper:
 
     async def _read(self, stream: Stream, lower: datetime, upper: datetime, pages: int | None = None) -> _Span:
         """All of it, down to `lower`; or, where it takes more than about so many `pages`, no more than these."""
-        span, seen = _Span(upper), set[str]()
-        async for step in self.reader.walk(stream, upper, lower):
-            span.pages += 1
-            span.read += len(step.page.items)
-            seen |= {item.id for item in step.page.items}
-
-            def keep(conn: Connection, step: Step = step, upper: datetime = span.reached) -> set[str]:
-                stream.save(conn, step.page.items)
-                if step.reached is None:
-                    return set()
-                return mirror.ids_between(conn, stream.table, stream.dated_by, step.reached, upper)
-
-            span.missing |= await self.db.run(keep) - seen
-            if step.reached is not None:
-                span.reached = step.reached
-                seen = {i.id for i in step.page.items if (when := stream.when(i)) is None or when < span.reached}
-            self.reader.progress.advance(stream.name, len(step.page.items))
-            if pages is not None and span.pages >= pages and step.reached is not None:
-                break
+        span, seen = _Span(upper), frozenset[str]()
+        async with self.reader.keepers[stream.name] as keeper:
+            async for step in self.reader.walk(stream, upper, lower):
+                items = step.page.items
+                span.pages += 1
+                span.read += len(items)
+                seen |= {item.id for item in items}
+                await keeper.add(items, self._compared(stream, span, step.reached, seen))
+                if step.reached is not None:
+                    span.reached = step.reached
+                    seen = frozenset(i.id for i in items if (when := stream.when(i)) is None or when < span.reached)
+                self.reader.progress.advance(stream.name, len(items))
+                if pages is not None and span.pages >= pages and step.reached is not None:
+                    break
         return span
+
+    @staticmethod
+    def _compared(stream: Stream, span: _Span, lower: datetime | None, seen: frozenset[str]) -> Then | None:
+        """Of what lies between here and what was read before, the mirror should hold no more than was seen."""
+        if lower is None:
+            return None
+        upper = span.reached
+
+        def compare(conn: Connection) -> None:
+            span.missing |= mirror.ids_between(conn, stream.table, stream.dated_by, lower, upper) - seen
+
+        return compare
 
     async def _confirm_deleted(self, stream: Stream, record_ids: set[str]) -> None:
         """Gone is only what answers 404 by its id; the others were moved while we read."""

@@ -5,26 +5,36 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from service.core.mapping import normal_email
 from service.core.records import Platform
-from service.store import erasure, ledger, mirror, people, traces
+from service.store import bulk, erasure, ledger, mirror, people, traces
 from service.store import tables as t
 from service.store.mirror import Row
 
 TRUE_WORDS = {"true", "t", "1", "y", "yes", "complete", "completed", "done"}
 ADDRESS_OF_THE_ERASED = "address_of_the_erased"
 """The kind of conflict that asks why a living person has the address of somebody who is suppressed or erased."""
+END = datetime.max.replace(tzinfo=UTC)
 HINT_HOLDS = timedelta(hours=1)
 """A contact that was read so long after an activity shows what it led to, even if the clocks differ."""
 
 
 def row_of(record: Any) -> Row:
     """A client's record (a dataclass whose fields are the table's columns) -> its row."""
-    return {f.name: getattr(record, f.name) for f in fields(record) if f.name != "extras"}
+    names, values = _columns(record.__class__)
+    return dict(zip(names, values(record), strict=True))
+
+
+@cache
+def _columns(kind: Any) -> tuple[tuple[str, ...], attrgetter[Any]]:
+    names = tuple(field.name for field in fields(kind) if field.name != "extras")
+    return names, attrgetter(*names)
 
 
 def onvoard_contacts(
@@ -69,16 +79,24 @@ def _link(row: Row) -> str | None:
     return link if isinstance(link, str) else None
 
 
-def activities(conn: Connection, records: Iterable[Any]) -> set[str]:
-    """-> the contacts to whom something new has happened, the bridge's own activities aside"""
+_KNOWN_ACTIVITIES = select(t.onvoard_activities.c.id).where(bulk.among(t.onvoard_activities.c.id, "ids"))
+
+
+def activities(conn: Connection, records: Iterable[Any]) -> dict[str, datetime | None]:
+    """-> the contacts to whom something new has happened, and when last (None: nobody says); the bridge's own
+    activities aside"""
     rows = _without_suppressed(conn, [row_of(record) for record in records], "contact_id", "contact_email")
-    table = t.onvoard_activities
-    known = set(conn.execute(select(table.c.id).where(table.c.id.in_([row["id"] for row in rows]))).scalars())
+    known = set(conn.execute(_KNOWN_ACTIVITIES, {"ids": [row["id"] for row in rows]}).scalars())
     for row in rows:
         sync_id = (row["record_data"] or {}).get("sync_id")
         row["sync_id"] = sync_id if isinstance(sync_id, str) else None
-    mirror.save_records(conn, table, rows)
-    return {row["contact_id"] for row in rows if row["id"] not in known and not row["sync_id"]} - {None}
+    mirror.save_records(conn, t.onvoard_activities, rows)
+    new = [row for row in rows if row["contact_id"] and row["id"] not in known and not row["sync_id"]]
+    return {row["contact_id"]: row["occurred_at"] for row in sorted(new, key=_when)}
+
+
+def _when(row: Row) -> datetime:
+    return row["occurred_at"] or END
 
 
 def reviews(conn: Connection, records: Iterable[Any]) -> None:
@@ -97,18 +115,26 @@ def _without_suppressed(conn: Connection, rows: list[Row], key: str, email: str)
     return traces.kept(conn, [row for row in rows if row[key] not in stones], email)
 
 
-def want_reread(conn: Connection, contact_ids: Iterable[str], happened_at: datetime | None) -> None:
-    """Remember that these contacts may have changed, in the transaction that keeps the hint.
+_SEEN = select(t.onvoard_contacts.c.id, t.onvoard_contacts.c.seen_at).where(
+    bulk.among(t.onvoard_contacts.c.id, "ids"),
+    t.onvoard_contacts.c.suppressed.is_not(True),
+    t.onvoard_contacts.c.seen_at <= bindparam("last"),
+)
+
+
+def want_reread(conn: Connection, happened: Mapping[str, datetime | None]) -> None:
+    """Remember that contacts may have changed, in the transaction that keeps the hint: contact id -> when something
+    happened to them last (None: nobody knows).
 
     Not those that were read well after it happened: a first pull of all activities would have everybody re-read.
     """
-    table, ids = t.onvoard_contacts, list(contact_ids)
-    if not ids:
+    if not happened:
         return
-    hinted = and_(table.c.id.in_(ids), table.c.suppressed.is_not(True))
-    if happened_at is not None:
-        hinted = and_(hinted, table.c.seen_at <= happened_at + HINT_HOLDS)
-    conn.execute(update(table).where(hinted).values(seen_at=None))
+    table, latest = t.onvoard_contacts, END - HINT_HOLDS
+    until = {key: min(at or latest, latest) + HINT_HOLDS for key, at in happened.items()}
+    seen = conn.execute(_SEEN, {"ids": list(until), "last": max(until.values())})
+    if hinted := [row.id for row in seen if row.seen_at <= until[row.id]]:
+        conn.execute(update(table).where(bulk.among(table.c.id, "ids")).values(seen_at=None), {"ids": hinted})
 
 
 _WANTED = (

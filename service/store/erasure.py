@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, or_, select, update
 
 from service.core.mapping import normal_email
 from service.core.records import Platform
-from service.store import consents, cursors, ledger, outbox, people
+from service.store import bulk, consents, cursors, ledger, outbox, people
 from service.store import tables as t
 from service.store.mirror import LINK_PROPERTY, insert
 from service.store.outbox import Lane, Operation
@@ -55,8 +55,8 @@ _HASHED = (
     .join(t.persons, t.persons.c.id == t.tombstones.c.person_id)
     .where(
         or_(
-            t.tombstones.c.email_hash.in_(bindparam("hashes", expanding=True)),
-            t.tombstones.c.unique_id_hash.in_(bindparam("hashes", expanding=True)),
+            bulk.among(t.tombstones.c.email_hash, "hashes"),
+            bulk.among(t.tombstones.c.unique_id_hash, "hashes"),
         )
     )
 )
@@ -374,7 +374,7 @@ def wipe_opt_out(conn: Connection, row_ids: Iterable[int]) -> None:
 _STATES = (
     select(t.tombstones.c.onvoard_contact_id, t.persons.c.state)
     .join(t.persons, t.persons.c.id == t.tombstones.c.person_id)
-    .where(t.tombstones.c.onvoard_contact_id.in_(bindparam("ids", expanding=True)), t.persons.c.state != "active")
+    .where(bulk.among(t.tombstones.c.onvoard_contact_id, "ids"), t.persons.c.state != "active")
 )
 
 

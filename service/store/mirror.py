@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -14,25 +13,25 @@ from sqlalchemy import (
     Column,
     Connection,
     Table,
-    Text,
     and_,
     bindparam,
     case,
-    cast,
     delete,
+    false,
     func,
-    literal,
-    literal_column,
+    null,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.core.mapping import normal_email
 from service.core.records import Platform
+from service.store import bulk
 from service.store import tables as t
-from service.store.types import document
+from service.store.types import canonical
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -72,27 +71,10 @@ def in_parts(items: Iterable[T], size: int = 5_000) -> Iterator[list[T]]:
         yield part
 
 
-def _insert_many(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
-    """An INSERT of rows with these columns, for `_execute_many`.
-
-    Postgres takes all rows as one JSON document: that costs less, on both ends, than a statement for each of them.
-    """
-    if dialect != "postgresql":
-        return sqlite.insert(table)
-    document = cast(bindparam("rows", type_=Text), postgresql.JSON)
-    given = func.json_populate_recordset(literal_column(f"NULL::{table.name}"), document).table_valued(*names)
-    return postgresql.insert(table).from_select(names, select(*(given.c[name] for name in names)))
-
-
-def _execute_many(conn: Connection, statement: Any, rows: list[Row]) -> None:
-    as_document = conn.dialect.name == "postgresql"
-    conn.execute(statement, {"rows": document(rows)} if as_document else rows)
-
-
 def content_hash(raw: Mapping[str, Any]) -> str:
     """Of all that a payload says, but the times."""
     said = {key: value for key, value in raw.items() if key not in _TIMES}
-    return hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(canonical(said), digest_size=16).hexdigest()
 
 
 def onvoard_contact_row(row: Row, now: datetime) -> Row:
@@ -124,42 +106,57 @@ def digital_contact_row(row: Row, origin: str, refreshed_at: datetime | None) ->
 
 def save_onvoard_contacts(conn: Connection, rows: Sequence[Row], *, own: bool = False) -> None:
     """Rows of `onvoard_contact_row`. `own` says that they answer a write of ours: their time is nobody's edit."""
+    rows = unique(rows, "id")
+    if not own:
+        rows = _without_known(conn, rows)
     if rows:
-        statement = _onvoard_contacts_upsert(conn.dialect.name, tuple(rows[0]), own)
-        _execute_many(conn, statement, unique(rows, "id"))
+        names = tuple(rows[0])
+        bulk.execute(conn, _onvoard_contacts_upsert(conn.dialect.name, names, own), names, rows)
+
+
+_STATE = select(
+    t.onvoard_contacts.c.id, t.onvoard_contacts.c.content_hash, t.onvoard_contacts.c.modified_at
+).where(bulk.among(t.onvoard_contacts.c.id, "ids"), t.onvoard_contacts.c.deleted_at.is_(None))
+
+
+def _without_known(conn: Connection, rows: list[Row]) -> list[Row]:
+    """Most of what is read again is as it was: the database would find so too, but later."""
+    known = {tuple(row) for row in conn.execute(_STATE, {"ids": [row["id"] for row in rows]})}
+    return [row for row in rows if (row["id"], row["content_hash"], row["modified_at"]) not in known]
 
 
 @cache  # it takes a quarter as long to say as to carry out
 def _onvoard_contacts_upsert(dialect: str, names: tuple[str, ...], own: bool) -> Any:
     table = t.onvoard_contacts
-    statement = _insert_many(dialect, table, names)
+    statement = bulk.insert(dialect, table, names)
     new = statement.excluded
     differs = new.content_hash.is_distinct_from(table.c.content_hash)
     back = table.c.deleted_at.is_not(None)
-    explained = literal(own) | (table.c.own_modified_at == new.modified_at)
+    ours = true() if own else false()
+    explained = or_(ours, table.c.own_modified_at == new.modified_at)
     values = {name: new[name] for name in names if name not in {"id", "edited_at", "own_modified_at", "dirty"}}
     values["edited_at"] = case(
-        (and_(differs, ~func.coalesce(explained, False)), new.modified_at), else_=table.c.edited_at
+        (and_(differs, ~func.coalesce(explained, false())), new.modified_at), else_=table.c.edited_at
     )
     values["own_modified_at"] = new.modified_at if own else table.c.own_modified_at
-    values["dirty"] = or_(table.c.dirty, differs, back, literal(own))
+    values["dirty"] = or_(table.c.dirty, differs, back, ours)
     not_older = or_(
-        table.c.modified_at.is_(None), new.modified_at.is_(None), new.modified_at >= table.c.modified_at, literal(own)
+        table.c.modified_at.is_(None), new.modified_at.is_(None), new.modified_at >= table.c.modified_at, ours
     )
-    news = or_(differs, back, new.modified_at.is_distinct_from(table.c.modified_at), literal(own))
+    news = or_(differs, back, new.modified_at.is_distinct_from(table.c.modified_at), ours)
     return statement.on_conflict_do_update(index_elements=["id"], set_=values, where=and_(not_older, news))
 
 
 def save_digital_contacts(conn: Connection, rows: Sequence[Row]) -> None:
     """Whole rows of `digital_contact_row`, already merged with what was known (`known_digital_contacts`)."""
     if rows:
-        statement = _digital_contacts_upsert(conn.dialect.name, tuple(rows[0]))
-        _execute_many(conn, statement, unique(rows, "unique_id"))
+        names = tuple(rows[0])
+        bulk.execute(conn, _digital_contacts_upsert(conn.dialect.name, names), names, unique(rows, "unique_id"))
 
 
 @cache
 def _digital_contacts_upsert(dialect: str, names: tuple[str, ...]) -> Any:
-    return _replacing(_insert_many(dialect, t.digital_onboarding_contacts, names), "unique_id", names)
+    return _replacing(bulk.insert(dialect, t.digital_onboarding_contacts, names), "unique_id", names)
 
 
 def opted_out(conn: Connection, unique_id: str, flags: Iterable[str]) -> None:
@@ -195,16 +192,16 @@ def known_digital_contacts(conn: Connection, unique_ids: Iterable[str]) -> dict[
 def save_records(conn: Connection, table: Table, rows: Sequence[Row], key: str = "id") -> None:
     """Any other record: the last word counts, and an unchanged one is not written."""
     if rows:
-        statement = _records_upsert(conn.dialect.name, table, tuple(rows[0]), key)
-        _execute_many(conn, statement, unique(rows, key))
+        names = tuple(rows[0])
+        bulk.execute(conn, _records_upsert(conn.dialect.name, table, names, key), names, unique(rows, key))
 
 
 @cache
 def _records_upsert(dialect: str, table: Table, names: tuple[str, ...], key: str) -> Any:
-    statement = _insert_many(dialect, table, names)
+    statement = bulk.insert(dialect, table, names)
     values: dict[str, Any] = {name: statement.excluded[name] for name in names if name != key}
     if "deleted_at" in table.c:
-        values["deleted_at"] = None
+        values["deleted_at"] = null()
     where = statement.excluded.raw.is_distinct_from(table.c.raw)
     return statement.on_conflict_do_update(index_elements=[key], set_=values, where=where)
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Boolean, Column, Connection, Float, Integer, func, insert, inspect, select, text
+from sqlalchemy import Boolean, Column, Connection, Float, Integer, func, insert, inspect, select, text, update
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
 from service.errors import BridgeError, DatabaseError, NewerDatabase, NotMigrated, UsageError
-from service.store import migrate, views
+from service.store import migrate, mirror, views
+from service.store import tables as t
 from service.store.database import Database
 from service.store.tables import metadata
 from service.store.types import Json, UtcDateTime
@@ -260,3 +261,33 @@ def test_the_newest_revision_is_the_one_that_commands_ask_for() -> None:
     from alembic.script import ScriptDirectory
 
     assert ScriptDirectory.from_config(migrate._config()).get_current_head() == migrate.HEAD
+
+
+def test_no_contact_becomes_news_by_an_upgrade(db: Database) -> None:
+    migrate.upgrade(db)
+    raws = [{"id": f"ct_{number}", "name": "Zoë", "modified_datetime": f"at {number}"} for number in range(1_203)]
+    with db.begin() as conn:
+        for raw in raws:
+            contact = {"id": raw["id"], "modified_at": None, "raw": raw}
+            mirror.save_onvoard_contacts(conn, [mirror.onvoard_contact_row(contact, NOW)])
+        unique = {"unique_id": "u", "email": None, "raw": {"unique_id": "u", "updated_at": "then"}}
+        mirror.save_digital_contacts(conn, [mirror.digital_contact_row(unique, "import", None)])
+        conn.execute(update(t.onvoard_contacts).where(t.onvoard_contacts.c.id == "ct_7").values(content_hash="odd"))
+        now = hashes(conn)
+    migrate.downgrade(db, "0005_freshness")
+    with db.begin() as conn:
+        before = hashes(conn)
+    assert {key for key in now if now[key] == before[key]} == {"ct_7"}
+    assert before["u"] == "427a3cce85fab36b80582063d2bff835"
+    migrate.upgrade(db)
+    with db.begin() as conn:
+        assert hashes(conn) == now
+
+
+def hashes(conn: Connection) -> dict[str, str]:
+    ov, do = t.onvoard_contacts.c, t.digital_onboarding_contacts.c
+    return {
+        key: hashed
+        for query in (select(ov.id, ov.content_hash), select(do.unique_id, do.content_hash))
+        for key, hashed in conn.execute(query)
+    }

@@ -1,0 +1,112 @@
+"""Many rows by one statement, as cheaply as each database takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from service.store.types import document
+
+Row = Mapping[str, Any]
+
+
+class _Document(TypeDecorator[Any]):
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        return document(list(value))
+
+
+class _Each(FunctionElement[Any]):
+    """The texts in a JSON array, in a column `value`."""
+
+    inherit_cache = True
+
+
+@compiles(_Each)
+def _on_postgres(element: _Each, compiler: Any, **how: Any) -> str:
+    return f"json_array_elements_text(CAST({compiler.process(element.clauses, **how)} AS JSON))"
+
+
+@compiles(_Each, "sqlite")
+def _each_on_sqlite(element: _Each, compiler: Any, **how: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **how)})"
+
+
+def among(column: Column[Any], name: str) -> ColumnElement[bool]:
+    """`column IN (...)`, of the texts in the parameter `name`: thousands of them, without one parameter for each."""
+    each = _Each(bindparam(name, type_=_Document())).table_valued("value")
+    return column.in_(select(each.c.value))
+
+
+def insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
+    """An INSERT of rows with these columns, for `execute`; it knows ON CONFLICT.
+
+    Postgres takes all rows as one JSON document, each a list in the order of `names`: that costs it two thirds of what
+    a list of objects costs, and both ends far less than a statement for each row.
+    """
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    rows = cast(bindparam("rows", type_=Text), postgresql.JSONB)
+    row = func.jsonb_array_elements(rows).column_valued("given")
+    values = [_value(row, place, table.c[name].type) for place, name in enumerate(names)]
+    return postgresql.insert(table).from_select(names, select(*values))
+
+
+def _value(row: ColumnElement[Any], place: int, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+    at: ColumnElement[Any] = literal_column(str(place))
+    if isinstance(type_, JSON):
+        return func.nullif(row.op("->")(at), literal_column("'null'::jsonb"))
+    return cast(row.op("->>")(at), type_)
+
+
+def execute(conn: Connection, statement: Any, names: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """A statement of `insert`, with the same `names` and no parameters of its own. There should be few of them: each is
+    compiled once."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(statement, {"rows": document(list(map(itemgetter(*names), rows)))})
+    else:
+        sql, values = _on_sqlite(statement, names)
+        conn.exec_driver_sql(sql, [values(row) for row in rows])
+
+
+@cache
+def _on_sqlite(statement: Any, names: tuple[str, ...]) -> tuple[str, Callable[[Row], tuple[Any, ...]]]:
+    """The statement, and a row as the driver takes it. SQLAlchemy's own way costs several times what SQLite does."""
+    dialect = sqlite.dialect(json_serializer=document)
+    compiled = statement.compile(dialect=dialect, column_keys=names)
+    order = compiled.positiontup
+    types = [compiled.binds[name].type.dialect_impl(dialect) for name in order]
+    encoders = [(place, encode) for place, type_ in enumerate(types) if (encode := type_.bind_processor(dialect))]
+    of = itemgetter(*order)
+
+    def values(row: Row) -> tuple[Any, ...]:
+        found = list(of(row))
+        for place, encode in encoders:
+            if found[place] is not None:
+                found[place] = encode(found[place])
+        return tuple(found)
+
+    return str(compiled), values
