@@ -24,6 +24,8 @@ class _Waiting:
     since: float = inf  # by the event loop's clock
     items: list[Any] = field(default_factory=list)
     then: dict[object, Then] = field(default_factory=dict)
+    enough: bool = False  # somebody is about to write it
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Keeper:
@@ -44,30 +46,39 @@ class Keeper:
             await self.flush()
 
     async def add(self, items: Sequence[Any], then: Then | None = None, subject: object = None) -> None:
-        """Waits only where more has come in than is written meanwhile. What follows takes the place of what followed
-        from an earlier page about the same `subject`."""
+        """Waits only while more has come in than is being written. What follows takes the place of what followed from
+        an earlier page about the same `subject`."""
         waiting, now = self._waiting, asyncio.get_running_loop().time()
         waiting.since = min(waiting.since, now)
         waiting.items += items
         if then is not None:
             waiting.then[object() if subject is None else subject] = then
-        if len(waiting.items) >= ENOUGH or now - waiting.since >= PATIENCE:
+        if waiting.enough:
+            await waiting.taken.wait()
+        elif len(waiting.items) >= ENOUGH or now - waiting.since >= PATIENCE:
+            waiting.enough = True
             await self.flush()
 
     async def flush(self, then: Then | None = None) -> None:
         """Everything that came in before; and what follows from that."""
         async with self._turn:
             taken, self._waiting = self._waiting, _Waiting()
+            taken.taken.set()
             if then is not None:
                 taken.then[object()] = then
             try:
                 if taken.items or taken.then:
                     await self._db.run(lambda conn: self._keep(conn, taken))
             except BaseException:
-                later, self._waiting = self._waiting, taken  # or what follows from a later page would hide its loss
-                self._waiting.items += later.items
-                self._waiting.then |= later.then
+                self._put_back(taken)
                 raise
+
+    def _put_back(self, taken: _Waiting) -> None:
+        """Or what follows from a later page would hide that these are lost."""
+        later = self._waiting
+        since, items, then = min(taken.since, later.since), taken.items + later.items, taken.then | later.then
+        self._waiting = _Waiting(since, items, then)
+        later.taken.set()
 
     def _keep(self, conn: Connection, taken: _Waiting) -> None:
         self._save(conn, taken.items)

@@ -31,9 +31,9 @@ from service.errors import (
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _NOT_IN_A_SEGMENT = re.compile(r"[\x00-\x1f\x7f/\\\ud800-\udfff]")
 _LONGEST_INTEGER = 4000  # digits; Python itself refuses those above 4300
-_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
-_LONG_NUMBERS = (b"0" * 19, b"e000", b"E000", b"e+000", b"E+000")  # above 64 bits, or not finite
-_MAYBE_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\xed[\xa0-\xbf]")
+_SHAPE = bytes.maketrans(b"123456789" + b",[- \t\r\n", b"0" * 9 + b":" * 7)
+_LONG_SHAPE = b":" + b"0" * 19  # the shortest integers above 64 bits have 19 digits
+_LONG_INTEGER = re.compile(rb"(?:^|[:,\[\s])-?\d{19,}+(?:[,\]}\s]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +98,26 @@ def judged(error: PlatformError, call: Call) -> PlatformError:
 
 
 def decode(content: bytes) -> Any:
-    """JSON, strictly: ValueError for anything else. What no database stores (NUL, half a surrogate pair) becomes
-    U+FFFD."""
-    shape = content.translate(_DIGITS_AS_ZEROS)
-    long = any(number in shape for number in _LONG_NUMBERS)
-    data = _read_long(content) if long else _read(content)
-    return _storable(data) if _MAYBE_UNSTORABLE.search(content) else data
+    """JSON, strictly: ValueError for anything else. What no database stores (NUL, half a surrogate pair, an infinite
+    number) becomes U+FFFD or None."""
+    if not _has_long_integer(content):
+        try:
+            data = orjson.loads(content)
+        except orjson.JSONDecodeError:  # or what it alone refuses: half a pair, an infinite number, a byte order mark
+            pass
+        else:
+            return _storable(data) if b"\\u0000" in content else data
+    return _storable(_read(content))
+
+
+def _has_long_integer(content: bytes) -> bool:
+    """Whether orjson would round a number: it makes a float of an integer above 64 bits. Most often one quick search
+    tells; digits within a text are told from a number by what stands around them."""
+    return _LONG_SHAPE in b":" + content.translate(_SHAPE) and _LONG_INTEGER.search(content) is not None
 
 
 def _read(content: bytes) -> Any:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:  # strict about more than the grammar: half a surrogate pair, a byte order mark
-        return json.loads(content, parse_constant=_no_constant)
-
-
-def _read_long(content: bytes) -> Any:
-    """A number may be too large to be kept: as a float, or at all."""
+    """Every number exactly, or None where it is too large to be kept: as a float, or at all."""
     return json.loads(content, parse_constant=_no_constant, parse_float=_finite, parse_int=_integer)
 
 

@@ -197,11 +197,11 @@ class Pace:
                 self._waiting.pop(self._next()).turn.set_result(None)
 
     def _send_away(self) -> None:
-        for waiter in tuple(self._waiting):
-            if (refusal := self._refusal(waiter.call)) is not None:
-                self._waiting.remove(waiter)
-                if not waiter.turn.done():
-                    waiter.turn.set_exception(refusal)
+        """All of them or, most often, none: what is refused to one is refused to everybody."""
+        while self._waiting and (refusal := self._refusal(self._waiting[0].call)) is not None:
+            waiter = self._waiting.pop(0)
+            if not waiter.turn.done():
+                waiter.turn.set_exception(refusal)
 
     def _may_go(self) -> bool:
         """Much may have changed while a token was waited for."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, dataclass_transform
 
 from service.errors import RuleBroken
 
@@ -26,6 +26,8 @@ OnSurprise = Callable[[Mapping[str, int]], None]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _LARGEST = 2**63 - 1  # what a database's integer holds
+PLAIN = frozenset((str, int, bool, type(None)))
+"""The types, themselves and not what derives from them, whose values are JSON as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,13 @@ class Refused:
     raw_keys: tuple[str, ...]
     position: int = 0
     raw: Any = field(default=None, repr=False)
+
+
+@dataclass_transform(frozen_default=True)
+def model(cls: type[T]) -> type[T]:
+    """A dataclass that nobody changes: the type checker sees to it, since at run time that would make each of the many
+    records three times as dear."""
+    return dataclass(slots=True, repr=False)(cls)
 
 
 class Unset(Enum):
@@ -69,15 +78,15 @@ class Fields:
 
     def text(self, key: str) -> str | None:
         """Text; a number is written out (`42`, `4.5`)."""
-        value = self._get(key)
-        if value is None or isinstance(value, str):
+        value = self._payload.get(key)
+        if isinstance(value, str) or self._is_null(key, value):
             return value
         self._odd(key, "text", value)
         return _written(value)
 
     def number(self, key: str) -> float | None:
-        value = self._get(key)
-        if value is None:
+        value = self._payload.get(key)
+        if self._is_null(key, value):
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             self._odd(key, "number", value)
@@ -100,8 +109,8 @@ class Fields:
     def flag(self, key: str) -> bool | None:
         """A boolean. `1`, `"true"`, `0` and `"false"` are surprises but understood: an opt-out is never misread as
         unknown."""
-        value = self._get(key)
-        if value is None or isinstance(value, bool):
+        value = self._payload.get(key)
+        if isinstance(value, bool) or self._is_null(key, value):
             return value
         self._odd(key, "boolean", value)
         text = value if isinstance(value, str) else _written(value) or ""
@@ -109,11 +118,9 @@ class Fields:
 
     def moment(self, key: str) -> datetime | None:
         """ISO 8601 text (UTC where it names no offset) or epoch seconds -> aware, in UTC; `""` is None."""
-        value = self._get(key)
-        if value is None or value == "":
-            return None
+        value = self._payload.get(key)
         found = read_moment(value)
-        if found is None:
+        if found is None and value != "" and not self._is_null(key, value):
             self._odd(key, "time", value)
         return found
 
@@ -131,8 +138,8 @@ class Fields:
         return self._list(key, str, "text")
 
     def mapping(self, key: str) -> dict[str, Any] | None:
-        value = self._get(key)
-        if value is None or isinstance(value, dict):
+        value = self._payload.get(key)
+        if isinstance(value, dict) or self._is_null(key, value):
             return value
         self._odd(key, "object", value)
         return None
@@ -144,23 +151,24 @@ class Fields:
 
     def note_new(self, known: frozenset[str]) -> None:
         """Count the fields that the platform's document does not know."""
+        if known.issuperset(self._payload):
+            return
         for key in self._payload.keys() - known:
             self._surprises[f"{self._kind}.{plain_key(key)}: new field"] += 1
 
-    def _get(self, key: str) -> Any:
-        try:
-            return self._payload[key]
-        except KeyError:
-            if self._payload is not _EMPTY:
-                self._surprises[f"{self._kind}.{key}: missing"] += 1
-            return None
+    def _is_null(self, key: str, value: object) -> bool:
+        """Whether there is no value under `key`; that it is missing altogether is a surprise."""
+        if value is not None:
+            return False
+        if key not in self._payload and self._payload is not _EMPTY:
+            self._surprises[f"{self._kind}.{key}: missing"] += 1
+        return True
 
     def _list(self, key: str, wanted: type[T], name: str) -> list[T] | None:
-        value = self._get(key)
-        if value is None:
-            return None
+        value = self._payload.get(key)
         if not isinstance(value, list):
-            self._odd(key, "list", value)
+            if not self._is_null(key, value):
+                self._odd(key, "list", value)
             return None
         kept = [item for item in value if isinstance(item, wanted)]
         if len(kept) < len(value):
@@ -205,6 +213,8 @@ def read_moment(value: object) -> datetime | None:
     try:
         if isinstance(value, str):
             parsed = datetime.fromisoformat(value.strip())
+            if parsed.tzinfo is UTC:
+                return parsed
             return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return EPOCH + timedelta(seconds=value)
@@ -230,9 +240,11 @@ def iso(moment: datetime, what: str) -> str:
 def sendable(value: Any, what: str) -> Any:
     """Python values -> JSON values: enums by value, dates and datetimes as epoch seconds. RuleBroken for what JSON
     cannot say."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, Enum):
         return value.value
-    if value is None or isinstance(value, str | bool | int):
+    if isinstance(value, str | int):
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value

@@ -17,12 +17,14 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx
 import stamina
 import stamina.instrumentation
 
 from service.errors import OutcomeUnknown, PlatformError, RuleBroken, Unreachable, Verdict
+from service.platforms.connections import Connections
 from service.platforms.judging import Call as Call
 from service.platforms.judging import decode, failure, http_date, judged, retry_after, unreadable
 from service.platforms.pace import Limits as Limits
@@ -88,16 +90,18 @@ class Transport:
         self.now = now
         self._observe = observe
         self.pace = Pace(platform, self._limits, now)
+        trust_env = not _is_loopback(urlsplit(self.base_url).hostname or "")  # no proxy leads to one's own machine
+        if http is None and not (trust_env and getproxies()):  # proxies are httpx's business
+            http = Connections(_certificates())
         self._client = httpx.AsyncClient(
             auth=auth,
-            base_url=self.base_url,
             transport=http,
             verify=_certificates(),
             timeout=httpx.Timeout(self._limits.read_timeout, connect=self._limits.connect_timeout, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._limits.max_in_flight),
             headers={"Accept": "application/json", "User-Agent": "contact-bridge"},
             follow_redirects=False,
-            trust_env=not _is_loopback(urlsplit(self.base_url).hostname or ""),  # no proxy leads to one's own machine
+            trust_env=trust_env,
         )
 
     async def aclose(self) -> None:
@@ -120,7 +124,11 @@ class Transport:
         was sent. RuleBroken where the body cannot be written as JSON.
         """
         request = self._client.build_request(
-            call.method, call.path, params=params, content=_encoded(json, form, call), headers=_content_type(json, form)
+            call.method,
+            self.base_url + call.path,
+            params=params,
+            content=_encoded(json, form, call),
+            headers=_content_type(json, form),
         )
         waits = _Waits(call, self._limits, self.pace)
         number = self.pace.new_request()

@@ -109,3 +109,10 @@ def test_a_time_is_read_in_every_shape_that_the_documents_show() -> None:
     for said, meant in shapes.items():
         surprises: Counter[str] = Counter()
         assert Fields("kind", {"at": said}, surprises).moment("at") == meant and not surprises
+
+
+@pytest.mark.parametrize(("payload", "said"), [({"at": ""}, []), ({"at": None}, []), ({}, ["kind.at: missing"])])
+def test_where_there_is_no_time_only_a_missing_field_is_a_surprise(payload: dict[str, Any], said: list[str]) -> None:
+    surprises: Counter[str] = Counter()
+    assert Fields("kind", payload, surprises).moment("at") is None
+    assert list(surprises) == said

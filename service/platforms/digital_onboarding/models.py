@@ -7,9 +7,10 @@ alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from service.platforms.payload import model
 
 
 class _Quiet:
@@ -21,7 +22,7 @@ class _Quiet:
         return f"<{type(self).__name__} {getattr(self, 'id', '')}>"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class Contact(_Quiet):
     """`extras` holds the top-level keys that are no documented field, such as objective keys with their completion
     times."""
@@ -53,14 +54,14 @@ class Contact(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class Template(_Quiet):
     id: str
     name: str | None
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class Objective(_Quiet):
     """`key` is what completes it in a contact; `team_id` is None for a global one."""
 
@@ -71,7 +72,7 @@ class Objective(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class Journey(_Quiet):
     """`web_client_url` opens the contact's journey without a login: as personal as the contact."""
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from service.errors import RuleBroken
 from service.platforms.digital_onboarding.models import Contact, Journey, Objective, Template
-from service.platforms.payload import Fields, Refused, identity, iso, plain_key, refusal, sendable
+from service.platforms.payload import PLAIN, Fields, Refused, identity, iso, plain_key, refusal, sendable
 
 T = TypeVar("T")
 
@@ -25,6 +25,11 @@ FLAG_FIELDS = ("unsubscribe_email", "unsubscribe_sms")
 READ_ONLY_FIELDS = ("id", "inserted_at", "updated_at")
 JOURNEY_KEYS = ("journey", "journey.template_id")
 DOCUMENTED = frozenset((*TEXT_FIELDS, *FLAG_FIELDS, *READ_ONLY_FIELDS, *JOURNEY_KEYS, "meta_public"))
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(TEXT_FIELDS, str),
+    **dict.fromkeys(FLAG_FIELDS, bool),
+    **dict.fromkeys(("meta_public", "journey"), dict),
+}
 
 
 class JourneyForm(StrEnum):
@@ -70,17 +75,33 @@ class BatchAnswer:
 
 
 def read_contact(payload: dict[str, Any], surprises: Counter[str]) -> Contact:
-    fields = Fields("contact", payload, surprises)
-    texts: dict[str, Any] = {name: fields.text(name) for name in TEXT_FIELDS}
+    f = Fields("contact", payload, surprises)
+    has_extras = not DOCUMENTED.issuperset(payload)
     return Contact(
         id=identity(payload, "id") or "",
-        **texts,
-        unsubscribe_email=fields.flag("unsubscribe_email"),
-        unsubscribe_sms=fields.flag("unsubscribe_sms"),
-        meta_public=fields.mapping("meta_public"),
-        inserted_at=fields.moment("inserted_at"),
-        updated_at=fields.moment("updated_at"),
-        extras={key: value for key, value in payload.items() if key not in DOCUMENTED},
+        unique_id=f.text("unique_id"),
+        name_title=f.text("name_title"),
+        name_first=f.text("name_first"),
+        name_last=f.text("name_last"),
+        name_suffix=f.text("name_suffix"),
+        address=f.text("address"),
+        address2=f.text("address2"),
+        city=f.text("city"),
+        state=f.text("state"),
+        county=f.text("county"),
+        country=f.text("country"),
+        post_code=f.text("post_code"),
+        timezone=f.text("timezone"),
+        email=f.text("email"),
+        phone_home=f.text("phone_home"),
+        phone_mobile=f.text("phone_mobile"),
+        phone_work=f.text("phone_work"),
+        unsubscribe_email=f.flag("unsubscribe_email"),
+        unsubscribe_sms=f.flag("unsubscribe_sms"),
+        meta_public=f.mapping("meta_public"),
+        inserted_at=f.moment("inserted_at"),
+        updated_at=f.moment("updated_at"),
+        extras={key: value for key, value in payload.items() if key not in DOCUMENTED} if has_extras else {},
         raw=payload,
     )
 
@@ -166,7 +187,7 @@ def contact_body(
     such call may make another contact), an unknown key, a documented field of the wrong type, or `contacts`, which
     would make the body a batch.
     """
-    body = {key: _sendable(value, key) for key, value in contact.items()}
+    body = {key: value if type(value) in PLAIN else _sendable(value, key) for key, value in contact.items()}
     read_only = [key for key in READ_ONLY_FIELDS if key in body]
     if read_only:
         raise RuleBroken(f"Digital Onboarding: {', '.join(read_only)} cannot be written")
@@ -175,7 +196,8 @@ def contact_body(
     if "contacts" in body:
         raise RuleBroken("Digital Onboarding: contacts makes a batch of a contact (Create or Update a Batch)")
     for key, value in body.items():
-        _check_type(key, value, objectives)
+        if type(value) is not _TYPES.get(key):
+            _check_type(key, value, objectives)
     return _with_journey(body, form)
 
 
@@ -212,7 +234,8 @@ def journey_body(
 
 def starts_journey(contact: Mapping[str, Any]) -> bool:
     """Whether sending this contact has an effect each time it is sent."""
-    return any(contact.get(key) is not None for key in JOURNEY_KEYS)
+    nested, dotted = JOURNEY_KEYS
+    return contact.get(nested) is not None or contact.get(dotted) is not None
 
 
 def _sendable(value: Any, what: str) -> Any:
@@ -228,12 +251,14 @@ def _check_type(key: str, value: object, objectives: Collection[str] | None) -> 
         if objectives is not None and key not in objectives:
             raise RuleBroken(f"Digital Onboarding: {plain_key(key)} is neither a contact field nor a known objective")
         return
-    wanted: type = str if key in TEXT_FIELDS else bool if key in FLAG_FIELDS else dict
-    if key != "journey.template_id" and value is not None and not isinstance(value, wanted):
+    wanted = _TYPES.get(key)
+    if wanted is not None and value is not None and not isinstance(value, wanted):
         raise RuleBroken(f"Digital Onboarding: {key} must be a {wanted.__name__} (Contacts)")
 
 
 def _with_journey(body: dict[str, Any], form: JourneyForm) -> dict[str, Any]:
+    if body.keys().isdisjoint(JOURNEY_KEYS):
+        return body
     nested, dotted = (body.pop(key, None) for key in JOURNEY_KEYS)
     template_id = dotted if nested is None else nested.get("template_id")
     if nested is None and dotted is None:

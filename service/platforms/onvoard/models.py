@@ -7,9 +7,10 @@ since an answer may hold a value that the document does not know. `repr` shows t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from service.platforms.payload import model
 
 
 class _Quiet:
@@ -22,7 +23,7 @@ class _Quiet:
         return f"<{type(self).__name__} {getattr(self, key)}>"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class Contact(_Quiet):
     """`lists`, `tags`, `segments`: objects with `id` and `name`. `properties`: by key, custom ones with their
     `custom_` prefix."""
@@ -50,7 +51,7 @@ class Contact(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class ContactPropertyType(_Quiet):
     id: str
     key: str | None
@@ -62,7 +63,7 @@ class ContactPropertyType(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class Activity(_Quiet):
     """`type` is the accessor of its activity type (`email_opened`, `custom.wishlist_item_added`), not an id."""
 
@@ -75,7 +76,7 @@ class Activity(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class ActivityType(_Quiet):
     """`resource_id`, `accessor` and `name` are those of its resource, which is whole in `resource`."""
 
@@ -88,7 +89,7 @@ class ActivityType(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class Resource(_Quiet):
     id: str
     namespace: str | None
@@ -104,7 +105,7 @@ class Resource(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class ResourcePropertyType(_Quiet):
     id: str
     key: str | None
@@ -117,7 +118,7 @@ class ResourcePropertyType(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class ResourceRecord(_Quiet):
     id: str
     resource_id: str | None
@@ -128,7 +129,7 @@ class ResourceRecord(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class Review(_Quiet):
     """`product_*` and `reviewer_*` are the document's nested objects laid flat; `assets` is as it came."""
 
@@ -156,7 +157,7 @@ class Review(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class ProductReviewsSummary(_Quiet):
     product_id: str
     product_external_id: str | None
@@ -172,7 +173,7 @@ class ProductReviewsSummary(_Quiet):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@model
 class Webhook(_Quiet):
     """The secret never comes back."""
 
