@@ -32,6 +32,7 @@ class Context:
         self.loaded_settings: Settings | None = None
         self._overrides: dict[str, object] = {}
         self._closing = ExitStack()
+        self._logs = False
 
     def override(self, key: str, value: object) -> None:
         """A command line option that is a setting (`limits.max_wait`); before the settings are first asked for."""
@@ -41,16 +42,23 @@ class Context:
 
     @property
     def settings(self) -> Settings:
-        """The settings; the first call also sets up the logs. Raises SettingsError."""
+        """The settings, read when they are first asked for. Raises SettingsError."""
         if self.loaded_settings is None:
-            from service import logs, settings
+            from service import settings
 
-            loaded = settings.load(self._overrides, self.config)
-            # At a terminal a command's own words say what it did; its log line is for those who keep logs.
-            unasked = sys.stderr.isatty() and loaded.source_of("log.level") == "default"
-            logs.setup(loaded.log.format, "warning" if unasked else loaded.log.level, loaded.secrets())
-            self.loaded_settings = loaded
+            self.loaded_settings = settings.load(self._overrides, self.config)
         return self.loaded_settings
+
+    def set_up_logs(self, *, quietly: bool = False) -> None:
+        """Once; what only looks into the mirror logs nothing, and needs none. `quietly`: at a terminal a command's own
+        words say what it did; its log line is for those who keep logs."""
+        from service import logs
+
+        if not self._logs:
+            log, secrets = self.settings.log, self.settings.secrets()
+            unasked = quietly and sys.stderr.isatty() and self.settings.source_of("log.level") == "default"
+            logs.setup(log.format, "warning" if unasked else log.level, secrets)
+            self._logs = True
 
     def database(self, *, create: bool = False) -> Database:
         """The migrated mirror, or an error that names the command to run.
@@ -79,6 +87,7 @@ class Context:
         """Runs the async part of a command to its end; Ctrl-C cancels it first."""
         import asyncio
 
+        self.set_up_logs(quietly=True)
         look_for_garbage()
         return asyncio.run(main)
 

@@ -111,7 +111,6 @@ def _terminable() -> Iterator[None]:
 
 def _settings(ctx: Context, both: Sandbox, folder: Path) -> Settings:
     """The demo's own, from a file of its own; of the environment only what is about this terminal."""
-    from service import logs
     from service import settings as source
 
     path = folder / "bridge.toml"
@@ -123,8 +122,8 @@ def _settings(ctx: Context, both: Sandbox, folder: Path) -> Settings:
     ), encoding="utf-8")  # fmt: skip
     mine = {name: value for name, value in os.environ.items() if name.startswith(_OPEN)}
     loaded = source.load(config=path, environ=mine)
-    logs.setup(loaded.log.format, loaded.log.level, loaded.secrets())
     ctx.loaded_settings = loaded  # whatever fails is told as it is for every other command
+    ctx.set_up_logs()
     return loaded
 
 

@@ -29,11 +29,9 @@ def run(ctx: Context) -> None:
     """Run the daemon: every stream in its interval, health over HTTP; until SIGTERM or Ctrl-C."""
     settings = ctx.settings
     settings.require_platforms()
-    from service import logs
     from service.web.server import listen
 
-    logs.setup(settings.log.format, settings.log.level, settings.secrets())  # a daemon's log is all that is seen of it
-
+    ctx.set_up_logs()  # a daemon's log is all that is seen of it
     with listen(settings) as listening:
         ctx.run(serve(settings, ctx.database(create=True), listening))
 

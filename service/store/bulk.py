@@ -8,7 +8,6 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     Column,
     ColumnElement,
     Connection,
@@ -21,12 +20,12 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from service.store.types import document
+from service.store.types import Json, document
 
 Row = Mapping[str, Any]
 
@@ -69,6 +68,8 @@ def insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
     """
     if dialect == "sqlite":
         return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
     rows = cast(bindparam("rows", type_=Text), postgresql.JSONB)
     row = func.jsonb_array_elements(rows).column_valued("given")
     values = [_value(row, place, table.c[name].type) for place, name in enumerate(names)]
@@ -77,7 +78,7 @@ def insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
 
 def _value(row: ColumnElement[Any], place: int, type_: TypeEngine[Any]) -> ColumnElement[Any]:
     at: ColumnElement[Any] = literal_column(str(place))
-    if isinstance(type_, JSON):
+    if isinstance(type_, type(Json)):
         return func.nullif(row.op("->")(at), literal_column("'null'::jsonb"))
     return cast(row.op("->>")(at), type_)
 

@@ -16,9 +16,15 @@ metadata = MetaData(
 )
 
 
+def where(condition: str, *, on_postgres: str = "") -> dict[str, Any]:
+    """A partial index, over rows of which this is true. (What Postgres is told, `postgres.driver` adds: the argument
+    for it would import that dialect with the tables.)"""
+    return {"sqlite_where": text(condition), "info": {"postgresql_where": text(on_postgres or condition)}}
+
+
 def where_true(flag: str) -> dict[str, Any]:
     """A partial index over the few rows whose flag is set."""
-    return {"sqlite_where": text(f"{flag} = 1"), "postgresql_where": text(flag)}
+    return where(f"{flag} = 1", on_postgres=flag)
 
 
 def flag(name: str) -> Column[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, UniqueConstraint
 
 from service.store.platform_tables import (
     digital_onboarding_contacts,
@@ -21,7 +21,7 @@ from service.store.platform_tables import (
     onvoard_reviews,
     onvoard_webhooks,
 )
-from service.store.schema import flag, metadata
+from service.store.schema import flag, metadata, where
 from service.store.types import Id, Json, UtcDateTime
 
 __all__ = [
@@ -170,9 +170,7 @@ outbox = Table(
     Column("fingerprint", Text, index=True),  # of what is sent: a dead letter is not sent again unchanged
     Column("sync_id", Text, unique=True),  # activities: once (law 5)
     Index("ix_outbox_status_platform_lane_id", "status", "platform", "lane", "id"),
-    Index(
-        "ix_outbox_dead", "person_id", sqlite_where=text("status = 'dead'"), postgresql_where=text("status = 'dead'")
-    ),
+    Index("ix_outbox_dead", "person_id", **where("status = 'dead'")),
     sqlite_autoincrement=True,
 )
 
@@ -298,10 +296,7 @@ webhook_events = Table(
     Column("received_at", UtcDateTime),
     Column("processed_at", UtcDateTime),
     Column("subject", Text, index=True),  # the contact that it is about, as its platform names it
-    Index(
-        "ix_webhook_events_pending", "received_at",
-        sqlite_where=text("status = 'pending'"), postgresql_where=text("status = 'pending'"),
-    ),
+    Index("ix_webhook_events_pending", "received_at", **where("status = 'pending'")),
 )
 
 surprises = Table(

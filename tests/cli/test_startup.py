@@ -64,6 +64,13 @@ def test_a_command_that_stays_in_the_mirror_imports_nothing_for_the_rest(folder:
     assert imported(folder, *args) & LOCAL == set()
 
 
+@pytest.mark.parametrize(
+    "args", [("status",), ("query", "SELECT 1 AS one"), ("explain", "ann@example.com")], ids=" ".join
+)
+def test_a_command_that_only_looks_keeps_no_log_and_knows_one_dialect(folder: Path, args: tuple[str, ...]) -> None:
+    assert imported(folder, *args) & {"structlog", "sqlalchemy.dialects.postgresql"} == set()
+
+
 def test_a_migration_of_sqlite_needs_nothing_of_postgres(tmp_path: Path) -> None:
     modules = imported(tmp_path, "db", "upgrade")
     assert "alembic" in modules

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from service.errors import DatabaseError, DatabaseUnavailable, RolledBack
+from service.store.tables import metadata
 from service.store.types import document
 
 # What it says about a pipeline that a failure ends, the failure says too.
@@ -35,6 +36,12 @@ _FULL = "53100"
 _GIVEN_UP = frozenset({"40001", "40P01"})  # serialization failures, deadlocks
 _SCHEMA = ("42P", "42703", "42883")  # undefined tables, columns and functions: names, no values
 _NOT_OURS = frozenset({"42501", "25006"})  # no permission; a standby that only reads
+
+
+# See `schema.where`.
+for _index in (index for table in metadata.tables.values() for index in table.indexes):
+    if "postgresql_where" in _index.info:
+        _index.dialect_options["postgresql"]["where"] = _index.info["postgresql_where"]
 
 
 def engine(url: URL) -> Engine:
