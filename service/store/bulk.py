@@ -25,7 +25,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from service.store.types import Json, document
+from service.store.types import JsonDocument, document
 
 Row = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ def insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
 
 def _value(row: ColumnElement[Any], place: int, type_: TypeEngine[Any]) -> ColumnElement[Any]:
     at: ColumnElement[Any] = literal_column(str(place))
-    if isinstance(type_, type(Json)):
+    if isinstance(type_, JsonDocument):
         return func.nullif(row.op("->")(at), literal_column("'null'::jsonb"))
     return cast(row.op("->>")(at), type_)
 

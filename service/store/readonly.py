@@ -18,18 +18,16 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-from sqlalchemy import JSON
-
 from service.errors import UsageError
 from service.store.database import BUSY_SECONDS, Database
 from service.store.refusing import HINT, READ_ONLY, no_rows
 from service.store.tables import metadata
-from service.store.types import iso
+from service.store.types import JsonDocument, iso
 from service.store.views import COMPUTED_BOOLEANS
 
 LIMIT_SECONDS = 300
 # SQLite can no longer tell that a computed value is JSON: there it goes by the column's name.
-_JSONS = {column.name for table in metadata.tables.values() for column in table.c if isinstance(column.type, JSON)}
+_JSONS = {c.name for table in metadata.tables.values() for c in table.c if isinstance(c.type, JsonDocument)}
 
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 _LOOKING = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Select, Text, cast, delete, or_, select, update
+from sqlalchemy import Connection, Select, Text, cast, delete, or_, select, update
 
 from service.core.mapping import normal_email
 from service.store import cursors
 from service.store import tables as t
 from service.store.erasure import SCRUB_DUE, Hasher, erased_among, of_the_living
 from service.store.outbox import Lane, Operation
+from service.store.types import JsonDocument
 
 Row = dict[str, Any]
 GONE = "(erased)"
@@ -114,7 +115,7 @@ def _with_addresses(conn: Connection, table: t.Table) -> Iterator[Row]:
 
 @cache
 def _where_addresses_are(table: t.Table) -> Select[Any] | None:
-    texts = [column for column in table.c if isinstance(column.type, Text | JSON)]
+    texts = [column for column in table.c if isinstance(column.type, Text | JsonDocument)]
     return select(table).where(or_(*(cast(column, Text).contains("@") for column in texts))) if texts else None
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 Id = BigInteger().with_variant(Integer, "sqlite")
 
 
-class _Json(TypeDecorator[Any]):
+class JsonDocument(TypeDecorator[Any]):
     """JSONB where there is one. (A variant would import Postgres' dialect with the tables.)"""
 
     impl = JSON
@@ -27,7 +27,7 @@ class _Json(TypeDecorator[Any]):
         return dialect.type_descriptor(JSONB(none_as_null=True))
 
 
-Json = _Json(none_as_null=True)
+Json = JsonDocument(none_as_null=True)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
