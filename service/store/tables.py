@@ -207,7 +207,7 @@ changes = Table(
     Column("old_value", Text),
     Column("new_value", Text),
     Column("rule", Text),
-    Column("at", UtcDateTime),
+    Column("at", UtcDateTime, index=True),
     Column("outbox_id", Id),
     Column("source", Text),  # the platform whose value it is
     Column("said_at", UtcDateTime),  # when that record was edited, as far as it is known
