@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence, Set
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +24,19 @@ from service.extract.sweeping import Sweeper
 from service.load.drain import Drain
 from service.load.settle import Settler
 from service.progress import Progress, Silent
-from service.store import absorb, candidates, consents, cursors, erasure, ledger, mirror, outbox, people
+from service.store import (
+    absorb,
+    candidates,
+    consents,
+    cursors,
+    erasure,
+    ledger,
+    looks,
+    mirror,
+    outbox,
+    people,
+    recovery,
+)
 from service.store.database import Connection
 from service.store.outbox import Lane
 
@@ -57,7 +70,7 @@ class Cycle:
 
     async def take_up(self) -> None:
         """What an earlier run left half-said."""
-        unknown = await self.bridge.db.run(lambda conn: outbox.take_up(conn, self.bridge.now()))
+        unknown = await self.bridge.db.run(lambda conn: recovery.take_up(conn, self.bridge.now()))
         changes = [row for row in unknown if row["lane"] == Lane.CHANGE]
         if changes:
             await self._look_at(changes)
@@ -163,7 +176,7 @@ class Cycle:
         db = self.bridge.db
         await self.ask_about_strangers()
         frame = await db.run(lambda conn: self.frame(conn, brake_on=brake_on))
-        await db.run(lambda conn: _meet(conn, frame))
+        frame = await db.run(lambda conn: _meet(conn, frame))
         for batch in _BATCHES:
             after: str | None = ""
             while after is not None:
@@ -179,8 +192,8 @@ class Cycle:
     def decide_at_once(self, conn: Connection, *, brake_on: bool = True) -> None:
         """The same within one transaction: for a plan, which is rolled back."""
         frame = self.frame(conn, brake_on=brake_on)
-        outbox.take_up(conn, self.bridge.now())
-        _meet(conn, frame)
+        recovery.take_up(conn, self.bridge.now())
+        frame = _meet(conn, frame)
         for batch in _BATCHES:
             after: str | None = ""
             while after is not None:
@@ -216,17 +229,22 @@ def _activities_ready(conn: Connection) -> bool:
     return mirror.activity_type_accessors(conn) >= ACTIVITY_TYPES
 
 
-def _meet(conn: Connection, frame: Frame) -> None:
+def _meet(conn: Connection, frame: Frame) -> Frame:
+    """Before anybody is decided about. -> the frame, with what is known from then on"""
     said = json.dumps(
         [sorted(frame.create_on), [str(rule) for rule in frame.mapping.rules], frame.link_property], default=str
     )
     if cursors.fact(conn, "compared_by") != said:  # what is compared has changed: look at everybody once
-        people.touch_everybody(conn)
+        looks.touch_everybody(conn)
         cursors.set_fact(conn, "compared_by", said)
     linking.meet(conn, frame)
     consents.note(conn, frame.now)
     consent_lane.spread_of_frozen(conn, frame)
+    return replace(frame, creations_sent=outbox.creations_sent(conn))
 
 
 # Each decides about the next few people, and says where to go on: short transactions.
-_BATCHES = (linking.link_onvoard, linking.link_digital_onboarding, merging.merge_batch)
+_BATCHES = (
+    linking.link_onvoard, linking.link_meant, linking.link_digital_onboarding,
+    merging.merge_onvoard, merging.merge_digital_onboarding,
+)  # fmt: skip

@@ -12,7 +12,7 @@ from service.core.records import Native, Platform, native, shown
 from service.decide.merging import change_payload, sides_of
 from service.errors import NobodyFound, PlanMoved
 from service.plans import PUSH, Plan, entry, stays, tally
-from service.store import cursors, ledger, outbox, people, reports
+from service.store import cursors, history, ledger, outbox, people, reports
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 
@@ -70,7 +70,7 @@ def plan_of(conn: Connection, bridge: Bridge, run_id: int) -> Plan:
 def _note(conn: Connection, found: dict[tuple[int, Platform], _Overwritten], row: Row, mapping: FieldMap) -> None:
     platform = Platform(row["platform"])
     one = found.setdefault((row["person_id"], platform), _Overwritten(row["target"]))
-    written = ledger.written(conn, row["id"])
+    written = history.written(conn, row["id"])
     by_field: dict[str, list[Row]] = {}
     for detail in row["details"] or ():
         if "before" in detail and detail["of"] in mapping.by_name:

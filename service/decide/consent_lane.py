@@ -8,7 +8,7 @@ from typing import Any
 from service.core.consent import FLAG, onvoard_opted_out
 from service.core.records import Platform
 from service.decide.frame import AMBIGUOUS, ASKED_AGAIN, RESUBSCRIBED, Frame
-from service.store import candidates, consents, erasure, ledger, outbox, people
+from service.store import candidates, consents, erasure, ledger, looks, outbox, people
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 
@@ -19,7 +19,7 @@ UNSUPPRESSED = "unsuppressed on onvoard; the opt-outs on Digital Onboarding stan
 
 def stage_opt_out(
     conn: Connection, frame: Frame, person_id: int, platform: Platform, target: str, why: str,
-    status: str = "pending", *, of_address: bool = False,
+    status: str = "pending", *, of_address: bool = False, among: outbox.Staged | None = None,
 ) -> bool:  # fmt: skip
     """E-mail opt-out of one contact on one platform; `of_address`: not because the person's other side shows it."""
     flag = FLAG[platform]
@@ -29,7 +29,7 @@ def stage_opt_out(
         operation=Operation.UPSERT_CONTACT if keyed else Operation.PATCH_CONTACT,
         lane=Lane.OPT_OUT, target=target, payload={**keyed, flag: True},
         details=[{"field": flag, "old": False, "new": True, "why": why}],
-        basis={"of_address": of_address}, run_id=frame.run_id, now=frame.now, status=status,
+        basis={"of_address": of_address}, run_id=frame.run_id, now=frame.now, status=status, among=among,
     )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def agree_again(conn: Connection, frame: Frame, person_id: int) -> None:
 
 def spread_of_frozen(conn: Connection, frame: Frame) -> None:
     """A conflict about a person stops no opt-out."""
-    for row in people.dirty_frozen(conn):
+    for row in looks.dirty_frozen(conn):
         for email in {row["onvoard_email"], row["digital_email"]} - {None}:
             spread_over_address(conn, frame, email)
         if row["contact_id"] and row["unique_id"]:

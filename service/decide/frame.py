@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,3 +41,4 @@ class Frame:
     asks: bool  # Digital Onboarding can be asked about a unique_id
     link_property: bool  # OnVoard knows the property; `setup` makes it
     opt_out_deleted: bool  # who is gone from one platform is opted out on the other
+    creations_sent: tuple[Set[int], Set[str]] = (frozenset(), frozenset())  # `outbox.creations_sent`

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,8 +36,7 @@ def announce(conn: Connection, frame: Frame) -> None:
     """All happenings since `activities.since` of people whom OnVoard knows, that were not announced yet."""
     for source in (announcements.added, announcements.completed, announcements.started):
         while rows := source(conn, frame.activities_since, BATCH):
-            for row in rows:
-                _stage(conn, frame, row)
+            _stage(conn, frame, rows)
             announcements.done(conn, source, rows)
 
 
@@ -49,22 +49,27 @@ def unsubscribed(conn: Connection, frame: Frame, person_id: int, onvoard: Row, d
         "kind": UNSUBSCRIBED, "person_id": person_id, "contact_id": onvoard["id"], "unique_id": digital["unique_id"],
         "key": str(falls), "at": at, "data": {"channel": "email"},
     }  # fmt: skip
-    _stage(conn, frame, row)
+    _stage(conn, frame, [row])
 
 
-def _stage(conn: Connection, frame: Frame, row: Row) -> None:
-    """`row`: kind, person_id, contact_id, unique_id, key (what tells two happenings of one kind apart), at, data."""
-    at: datetime = row["at"]
-    once = sync_id(row["kind"], row["unique_id"], row["key"])
-    if mirror.sync_ids_known(conn, [once]):
-        return  # an earlier mirror of this account announced it
-    data = {"sync_id": once, "unique_id": row["unique_id"], **row["data"]}
-    outbox.stage(
-        conn, person_id=row["person_id"], platform=Platform.ONVOARD, operation=Operation.CREATE_ACTIVITY,
-        lane=Lane.ACTIVITY, target=row["contact_id"], sync_id=once,
-        payload={
-            "contact_id": row["contact_id"], "type": row["kind"], "timestamp": int(at.timestamp()), "record_data": data,
-        },
-        details=[{"field": row["kind"], "old": None, "new": iso(at), "why": "happened on digital_onboarding"}],
-        run_id=frame.run_id, now=frame.now,
-    )  # fmt: skip
+def _stage(conn: Connection, frame: Frame, rows: Sequence[Row]) -> None:
+    """`rows`: kind, person_id, contact_id, unique_id, key (what tells two happenings of one kind apart), at, data."""
+    by_id = {sync_id(row["kind"], row["unique_id"], row["key"]): row for row in rows}
+    known = mirror.sync_ids_known(conn, by_id)  # an earlier mirror of this account announced it
+    staged = outbox.Staged(conn, {row["person_id"] for row in rows})
+    for once, row in by_id.items():
+        if once in known:
+            continue
+        at: datetime = row["at"]
+        data = {"sync_id": once, "unique_id": row["unique_id"], **row["data"]}
+        outbox.stage(
+            conn, person_id=row["person_id"], platform=Platform.ONVOARD, operation=Operation.CREATE_ACTIVITY,
+            lane=Lane.ACTIVITY, target=row["contact_id"], sync_id=once,
+            payload={
+                "contact_id": row["contact_id"], "type": row["kind"], "timestamp": int(at.timestamp()),
+                "record_data": data,
+            },
+            details=[{"field": row["kind"], "old": None, "new": iso(at), "why": "happened on digital_onboarding"}],
+            run_id=frame.run_id, now=frame.now, among=staged,
+        )  # fmt: skip
+    staged.write(conn)

@@ -20,7 +20,7 @@ from service.core.records import Native, Platform, Refusal, blank, shown
 from service.decide import consent_lane
 from service.decide.frame import AMBIGUOUS, ASKED_AGAIN, Frame
 from service.decide.merging import change_payload
-from service.store import candidates, consents, cursors, erasure, ledger, outbox, people
+from service.store import candidates, consents, cursors, erasure, ledger, looks, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 def meet(conn: Connection, frame: Frame) -> None:
     """Before anybody is linked: new contacts become persons, deleted ones leave theirs, groups are looked at whole."""
-    people.touch_groups(conn, AMBIGUOUS, *ASKED_AGAIN)
+    looks.touch_groups(conn, AMBIGUOUS, *ASKED_AGAIN)
     people.release_deleted(conn)
     people.adopt(conn, frame.now)
 
@@ -46,6 +46,15 @@ def link_onvoard(conn: Connection, frame: Frame, after: str) -> str | None:
         return None
     _Batch(conn, frame, rows).onvoard()
     return str(rows[-1]["id"])
+
+
+def link_meant(conn: Connection, frame: Frame, after: str) -> str | None:
+    """The same for OnVoard contacts that did not change: the next changed Digital Onboarding contacts without a partner
+    may be theirs."""
+    rows, goes_on = candidates.meant_by_fresh(conn, after, BATCH)
+    if rows:
+        _Batch(conn, frame, rows).onvoard()
+    return goes_on
 
 
 def link_digital_onboarding(conn: Connection, frame: Frame, after: str) -> str | None:
@@ -68,12 +77,16 @@ class _Batch:
         self.index: Index = candidates.index_around(conn, emails, [i for i in ids if i])
         self.named = dict(self.named.items() - self.index.separations)
         self.erased = erasure.erased_among(conn, emails, [])
+        self.holders = people.holders(conn, {*emails, *self.named.values()})
         self.taken: set[str] = set()  # unique_ids
         self.unsettled: set[str] = set()  # contact ids that have to be looked at once more
         self.opted_out = consents.addresses_out(conn, emails)
         # A creation that may have taken effect comes first: whom it made is theirs, whatever addresses say by now.
-        self.waiting, self.made = outbox.creations_sent(conn)
-        outbox.supersede(conn, [row["person_id"] for row in rows])
+        self.waiting, self.made = frame.creations_sent
+        persons = [row["person_id"] for row in rows]
+        outbox.supersede(conn, persons)
+        self.staged = outbox.Staged(conn, persons)
+        self.creations_open = outbox.creations_open(conn, persons)
         by_side = [[row for row in rows if ("unique_id" in row) is digital] for digital in (False, True)]
         consent_lane.spread_of_addresses(conn, frame, *by_side)
 
@@ -99,6 +112,7 @@ class _Batch:
                     self._take_back_link(row)
                     if isinstance(verdict, New):
                         self._create_on_digital_onboarding(row)
+        self.staged.write(self.conn)
         people.settle_looks(self.conn, contact_ids=[row["id"] for row in self.rows if row["id"] not in self.unsettled])
 
     def digital_onboarding(self) -> None:
@@ -109,6 +123,7 @@ class _Batch:
             verdict = who_is_digital_onboarding(contact, self.index) if contact else New()
             if not self._stops(row, verdict) and isinstance(verdict, New):
                 self._create_on_onvoard(row)
+        self.staged.write(self.conn)
         looked = {row["unique_id"] for row in self.rows} - self.made
         people.settle_looks(self.conn, unique_ids=looked)
 
@@ -140,6 +155,7 @@ class _Batch:
                 onvoard=", ".join(verdict.onvoard) or None,
                 digital_onboarding=", ".join(verdict.digital_onboarding) or None,
             )  # fmt: skip
+        self.staged.write(self.conn)  # that it may be cancelled
         ledger.freeze(self.conn, {row["person_id"], *members}, conflict_id)
         consent_lane.spread_over_address(self.conn, self.frame, row["email_key"])
 
@@ -154,7 +170,7 @@ class _Batch:
             lane=Lane.CHANGE, target=row["id"],
             payload={**unsaid, "properties": {LINK_PROPERTY: None}},
             details=[{"field": LINK_PROPERTY, "old": named, "new": None, "why": people.UNLINKED}],
-            run_id=self.frame.run_id, now=self.frame.now,
+            run_id=self.frame.run_id, now=self.frame.now, among=self.staged,
         )  # fmt: skip
 
     def _create_on_digital_onboarding(self, row: Row) -> None:
@@ -162,13 +178,14 @@ class _Batch:
         email, frame = row["email_key"], self.frame
         if Platform.DIGITAL_ONBOARDING not in frame.create_on or not plausible_email(email or ""):
             return
-        if email in self.erased or outbox.creation_open(self.conn, row["person_id"]):
+        if email in self.erased or row["person_id"] in self.creations_open:
             return
         unique_id = self.named.get(row["id"]) or (
             fresh_unique_id(row["id"]) if self.index.digital_keyed(email) else email
         )
-        holder = people.person_of(self.conn, unique_id=unique_id)
-        if holder is not None and holder.onvoard_contact_id is not None:  # theirs, also when removed over there
+        holder = self.holders.get(unique_id)
+        theirs = holder is not None and holder.onvoard_contact_id is not None  # also when removed over there
+        if theirs or unique_id in self.taken:
             unique_id = fresh_unique_id(row["id"])
         why = "no counterpart" if unique_id == email else "no counterpart; its address is somebody else's unique_id"
         payload = {"unique_id": unique_id, "email": row["email"].strip()}
@@ -176,7 +193,7 @@ class _Batch:
             self.conn, person_id=row["person_id"], platform=Platform.DIGITAL_ONBOARDING,
             operation=Operation.CREATE_CONTACT, lane=Lane.CREATION, target=unique_id, payload=payload,
             details=[{"field": key, "old": None, "new": value, "why": why} for key, value in payload.items()],
-            basis={"fields": {"email": row["email"]}}, run_id=frame.run_id, now=frame.now,
+            basis={"fields": {"email": row["email"]}}, run_id=frame.run_id, now=frame.now, among=self.staged,
         )  # fmt: skip
 
     def _create_on_onvoard(self, row: Row) -> None:
@@ -185,7 +202,7 @@ class _Batch:
             return
         if row["former_onvoard_contact_id"] or row["email_key"] in self.erased:
             return
-        if outbox.creation_open(self.conn, row["person_id"]):
+        if row["person_id"] in self.creations_open:
             return
         fields = frame.mapping.read_digital_onboarding(row["raw"])
         values, refusals = translated(frame, fields)
@@ -198,7 +215,7 @@ class _Batch:
             self.conn, person_id=row["person_id"], platform=Platform.ONVOARD, operation=Operation.CREATE_CONTACT,
             lane=Lane.CREATION, target=row["email_key"], payload=payload, details=_details(frame, values),
             basis={"unique_id": row["unique_id"], "fields": fields, "opted_out": bool(row["unsubscribe_email"])},
-            run_id=frame.run_id, now=frame.now,
+            run_id=frame.run_id, now=frame.now, among=self.staged,
         )  # fmt: skip
         if staged:
             ledger.record_refusals(self.conn, row["person_id"], refusals, frame.run_id, frame.now)

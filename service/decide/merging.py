@@ -12,10 +12,10 @@ from service.core.identity import Index
 from service.core.mapping import Authority, FieldMap, FieldRule, normal_email
 from service.core.oscillation import Carry
 from service.core.reconcile import reconcile
-from service.core.records import Decision, Native, Pair, Platform, Push, Snapshot, shown
+from service.core.records import Bases, Decision, Native, Pair, Platform, Push, Snapshot, shown
 from service.decide import consent_lane, happenings
 from service.decide.frame import ASKED_AGAIN, EMAIL_TAKEN, LINK_EDITED, Frame
-from service.store import candidates, cursors, erasure, ledger, outbox, people
+from service.store import candidates, cursors, erasure, history, ledger, looks, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
@@ -26,24 +26,61 @@ BATCH = 300
 Row = dict[str, Any]
 
 
-def merge_batch(conn: Connection, frame: Frame, after: str) -> str | None:
-    """The next people after this person id. -> where to go on, None at the end"""
-    ids = people.dirty_pairs(conn, int(after or 0), BATCH, asked_again=ASKED_AGAIN)
-    if not ids:
-        return None
+def merge_onvoard(conn: Connection, frame: Frame, after: str) -> str | None:
+    """The next linked people whose OnVoard contact changed. -> where to go on, None at the end"""
+    return _merge(conn, frame, Platform.ONVOARD, after)
+
+
+def merge_digital_onboarding(conn: Connection, frame: Frame, after: str) -> str | None:
+    """The same for those whose contact on Digital Onboarding alone did."""
+    return _merge(conn, frame, Platform.DIGITAL_ONBOARDING, after)
+
+
+def _merge(conn: Connection, frame: Frame, side: Platform, after: str) -> str | None:
+    changed = looks.dirty(conn, side, after, BATCH)
+    if ids := looks.linked(conn, side, changed, asked_again=ASKED_AGAIN) if changed else []:
+        _decide(conn, frame, ids)
+    return changed[-1] if changed else None
+
+
+def _decide(conn: Connection, frame: Frame, ids: Sequence[int]) -> None:
     outbox.supersede(conn, ids)
-    looked = []
     pairs = people.load_pairs(conn, ids)
-    due = consent_lane.due_by_address(conn, [pair[1] for pair in pairs], [pair[2] for pair in pairs])
+    batch = _Batch(conn, frame, pairs)
+    looked = []
     for person, onvoard, digital, base in pairs:
         pair = read_pair(frame.mapping, onvoard, digital, base)
-        looked.append(_Person(conn, frame, person, onvoard, digital, pair, reconcile(pair, frame.mapping), due))
+        looked.append(_Person(batch, person, onvoard, digital, pair, reconcile(pair, frame.mapping)))
     _hold_oscillating(conn, looked)
     addresses = {normal_email(p.value) for one in looked for p in one.decision.pushes if p.field == "email"}  # type: ignore[arg-type]
     index = candidates.index_around(conn, sorted(addresses), []) if addresses else Index({}, {})
     done = [one for one in looked if one.put_on_record(index)]
+    batch.write()
     people.settle_looks(conn, [one.onvoard["id"] for one in done], [one.digital["unique_id"] for one in done])
-    return str(ids[-1])
+
+
+class _Batch:
+    """What is asked about all people of a batch at once, and what is written about them all at its end."""
+
+    def __init__(self, conn: Connection, frame: Frame, pairs: Sequence[tuple[Any, Row, Row, Any]]) -> None:
+        self.conn, self.frame = conn, frame
+        # Contacts that are to be opted out because their address is.
+        self.due = consent_lane.due_by_address(conn, [pair[1] for pair in pairs], [pair[2] for pair in pairs])
+        self.come_back = cursors.facts_under(conn, erasure.UNSUPPRESSED)
+        self.staged = outbox.Staged(conn, [pair[0].id for pair in pairs])
+        self.agreed: dict[int, Bases] = {}
+        self.settled: list[int] = []
+
+    def write(self) -> None:
+        self.staged.write(self.conn)
+        people.settle(self.conn, self.settled, self.frame.now)
+        ledger.put_all_bases(self.conn, self.agreed, self.frame.now)
+        self.settled, self.agreed = [], {}
+
+    def freeze(self, person_ids: Set[int], conflict_id: int) -> None:
+        """Nothing that was decided for them leaves."""
+        self.staged.write(self.conn)
+        ledger.freeze(self.conn, person_ids, conflict_id)
 
 
 def read_pair(mapping: FieldMap, onvoard: Row, digital: Row, base: Any) -> Pair:
@@ -75,8 +112,8 @@ def _hold_oscillating(conn: Connection, looked: Sequence[_Person]) -> None:
     agreed_before = [one.person.id for one in looked if one.decision.pushes and one.pair.bases.onvoard.fields]
     if not agreed_before:
         return
-    history = ledger.carried(conn, agreed_before)
-    often = {person_field for person_field, carries in history.items() if len(carries) >= oscillation.LIMIT}
+    carries_of = history.carried(conn, agreed_before)
+    often = {person_field for person_field, carries in carries_of.items() if len(carries) >= oscillation.LIMIT}
     known = ledger.oscillations(conn, {person_id for person_id, _ in often}) if often else {}
     for one in looked:
         # Where the operator has said since whose word counts, there is nothing to ask.
@@ -85,7 +122,7 @@ def _hold_oscillating(conn: Connection, looked: Sequence[_Person]) -> None:
             for push in one.decision.pushes
             if (key := (one.person.id, push.field)) in often
             and one.frame.mapping.by_name[push.field].authority is Authority.BOTH
-            and ((key in known and known[key] is None) or one.oscillates(push, history[key], known.get(key)))
+            and ((key in known and known[key] is None) or one.oscillates(push, carries_of[key], known.get(key)))
         }
         if held:
             one.decision = replace(
@@ -97,14 +134,20 @@ def _hold_oscillating(conn: Connection, looked: Sequence[_Person]) -> None:
 
 @dataclass(slots=True)
 class _Person:
-    conn: Connection
-    frame: Frame
+    batch: _Batch
     person: Any
     onvoard: Row
     digital: Row
     pair: Pair
     decision: Decision
-    due: Set[tuple[Platform, str]]  # contacts that are to be opted out because their address is
+
+    @property
+    def conn(self) -> Connection:
+        return self.batch.conn
+
+    @property
+    def frame(self) -> Frame:
+        return self.batch.frame
 
     def oscillates(self, push: Push, history: Sequence[Carry], since: datetime | None) -> bool:
         """Whether `push` would only turn a value back once more; then a person is asked. `since`: when one last was."""
@@ -141,12 +184,12 @@ class _Person:
         ledger.record_losses(self.conn, self.person.id, self.decision.losses, *run)
         ledger.record_refusals(self.conn, self.person.id, self.decision.refusals, *run)
         if self.person.settled_at is None and not pushes and not self.decision.opt_outs:
-            people.settle(self.conn, self.person.id, self.frame.now)
+            self.batch.settled.append(self.person.id)
         agreed = ledger.advance(self.pair.bases, self.decision.settled, self.decision.consent)
         if self.pair.onvoard.linked_unique_id == self.digital["unique_id"]:
             agreed = ledger.advance(agreed, {Platform.ONVOARD: {LINK_PROPERTY: self.digital["unique_id"]}})
         if agreed != self.pair.bases:
-            ledger.put_bases(self.conn, self.person.id, agreed, self.frame.now)
+            self.batch.agreed[self.person.id] = agreed
         return not waits
 
     def _addresses(self, index: Index) -> tuple[list[Push] | None, bool]:
@@ -164,6 +207,7 @@ class _Person:
                 return None, self._taken(onvoard, digital, "its new e-mail belongs to another contact")
             leaving = (c for c in index.onvoard.values() if c.email == address and c.moves_to)
             if on_onvoard and any(c.id != self.onvoard["id"] for c in leaving):
+                self.batch.write()  # what the others have agreed on counts
                 if circle := candidates.circle(self.conn, self.onvoard["id"], address):
                     why = "its new e-mail belongs to another contact, which waits for this one's"
                     return None, self._taken(circle, [], why)
@@ -184,7 +228,7 @@ class _Person:
             f"its link property on OnVoard was edited, and names another contact: {named}",
             self.frame.now, run_id=self.frame.run_id, field=LINK_PROPERTY, onvoard=named, digital_onboarding=unique_id,
         )  # fmt: skip
-        ledger.freeze(self.conn, {self.person.id, *members}, conflict_id)
+        self.batch.freeze({self.person.id, *members}, conflict_id)
         if new:
             people.touch(self.conn, members)
         return True
@@ -202,7 +246,7 @@ class _Person:
             onvoard=self.onvoard["email"], digital_onboarding=self.digital["email"],
         )  # fmt: skip
         free = ledger.free_for(self.conn, members, conflict_id)
-        ledger.freeze(self.conn, {self.person.id, *free}, conflict_id)
+        self.batch.freeze({self.person.id, *free}, conflict_id)
         if new:
             people.touch(self.conn, free)  # their opt-outs are still looked at
         return len(free) < len(members)
@@ -222,7 +266,7 @@ class _Person:
             target = self.onvoard["id"] if opt_out.platform is Platform.ONVOARD else self.digital["unique_id"]
             staged = consent_lane.stage_opt_out(
                 self.conn, self.frame, self.person.id, opt_out.platform, target,
-                f"opted out on {opt_out.began}", self._status,
+                f"opted out on {opt_out.began}", self._status, among=self.batch.staged,
             )  # fmt: skip
             if staged and opt_out.began is Platform.DIGITAL_ONBOARDING and not first:
                 happenings.unsubscribed(
@@ -231,10 +275,10 @@ class _Person:
                 )  # fmt: skip
         reached = {opt_out.platform for opt_out in self.decision.opt_outs}
         for platform, target in zip(Platform, (self.onvoard["id"], self.digital["unique_id"]), strict=True):
-            if (platform, target) in self.due and platform not in reached:
+            if (platform, target) in self.batch.due and platform not in reached:
                 consent_lane.stage_opt_out(
                     self.conn, self.frame, self.person.id, platform, target, consent_lane.OF_THE_ADDRESS,
-                    self._status, of_address=True,
+                    self._status, of_address=True, among=self.batch.staged,
                 )  # fmt: skip
         for opt_in in self.decision.opt_ins:
             consent_lane.opted_in_again(self.conn, self.frame, self.person.id, opt_in.platform)
@@ -246,7 +290,7 @@ class _Person:
     def _unsuppressed(self) -> bool:
         """One who was suppressed on OnVoard and is no longer: what the opt-outs on Digital Onboarding mean now is for
         a person to say."""
-        if not erasure.has_come_back(self.conn, self.onvoard["id"]):
+        if self.onvoard["id"] not in self.batch.come_back:
             return False
         cursors.forget_fact(self.conn, f"{erasure.UNSUPPRESSED}{self.onvoard['id']}")
         stands = {side: self.pair.of(side).opted_out for side in Platform}
@@ -278,7 +322,7 @@ class _Person:
             operation=Operation.PATCH_CONTACT if on_onvoard else Operation.UPSERT_CONTACT, lane=Lane.CHANGE,
             target=self.onvoard["id"] if on_onvoard else unique_id,
             payload=payload, details=details, basis={"fields": basis}, run_id=self.frame.run_id, now=self.frame.now,
-            status=self._status if pushes else "pending",
+            status=self._status if pushes else "pending", among=self.batch.staged,
         )  # fmt: skip
 
     def _wants_link(self) -> bool:

@@ -44,7 +44,7 @@ class DigitalPushes:
     async def lane(self, lane: Lane) -> int:
         """-> how many were sent. Raises what kept back some of them, when nothing more can be done."""
         sent, after = 0, 0
-        while rows := await self.queue.take(lane, _PLATFORM, self._size, after):
+        while rows := await self.db.run(lambda conn: self._take(conn, lane, after)):  # noqa: B023 - it runs at once
             after = rows[-1]["id"]
             number, failure = await self.queue.in_order(rows, self._send)
             self.progress.advance("push to digital_onboarding", number)
@@ -61,8 +61,9 @@ class DigitalPushes:
             await self._send_batch(contacts)
         return failed
 
-    def _size(self, conn: Connection) -> int:
-        return rates.batch_size(conn, _PLATFORM, self.batch_size)
+    def _take(self, conn: Connection, lane: Lane, after: int) -> list[Row]:
+        size = rates.batch_size(conn, _PLATFORM, self.batch_size)
+        return self.queue.take(conn, size, after, lane=lane, platform=_PLATFORM)
 
     async def _send_batch(self, rows: Sequence[Row], *, whole: bool = True) -> None:
         """A refused batch is halved until the culprit stands alone (law 6), one that is not answered only once; those
@@ -106,13 +107,15 @@ class DigitalPushes:
 
         def settle(conn: Connection) -> dict[str, BaseException]:
             failed: dict[str, BaseException] = {}
+            started: list[tuple[Row, Journey]] = []
             for row, outcome in zip(rows, outcomes, strict=True):
                 if isinstance(outcome, NotFound):
                     outbox.mark(conn, [row["id"]], "dead", self.now(), str(outcome))
                 elif isinstance(outcome, BaseException):
                     failed |= self.queue.failed(conn, [row], outcome)
                 else:
-                    self.settler.journey(conn, row, outcome, self.now())
+                    started.append((row, outcome))
+            self.settler.journeys(conn, started, self.now())
             return failed
 
         return await self.db.run(settle)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from service.core.consent import check_payload
 from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.errors import Denied, NotFound, PlatformError, RateLimited, Rejected, Unreachable
+from service.load.flight import Answered, Flight
 from service.load.queue import Queue, Row
 from service.load.settle import Settler
 from service.progress import Progress
@@ -21,9 +21,6 @@ from service.store.outbox import Lane, Operation
 if TYPE_CHECKING:
     from service.platforms.onvoard.client import OnVoard
 
-CHUNK = 64
-"""Pushes whose intents are recorded, and whose answers are settled, together."""
-
 
 class OnvoardPushes:
     def __init__(self, client: OnVoard, queue: Queue, settler: Settler, progress: Progress) -> None:
@@ -32,26 +29,9 @@ class OnvoardPushes:
 
     async def lane(self, lane: Lane) -> int:
         """-> how many were sent. Raises what kept back some of them, when nothing more can be done."""
-        sent, after = 0, 0
-        failure: BaseException | None = None
-        while rows := await self.queue.take(lane, Platform.ONVOARD, lambda _: CHUNK, after):
-            after = rows[-1]["id"]
-            number, failed = await self.queue.in_order(rows, self._send)
-            self.progress.advance("push to onvoard", number)
-            sent += number
-            failure = failure or failed
-        if failure is not None:
-            raise failure
-        return sent
-
-    async def _send(self, rows: Sequence[Row]) -> dict[str, BaseException]:
-        """Raises where it is not about these records, or all of them fail: nobody else would get through."""
-        outcomes = await asyncio.gather(*(self._push(row) for row in rows), return_exceptions=True)
-        failed = await self.db.run(lambda conn: self._settle(conn, rows, outcomes))
-        for error in failed.values():
-            if len(failed) == len(rows) > 1 or _stops_everybody(error):
-                raise error
-        return failed
+        take = partial(self.queue.take, lane=lane, platform=Platform.ONVOARD)
+        flight = Flight(self.db, self.now, take, self._push, self._settle, _stops_everybody)
+        return await flight.run(lambda number: self.progress.advance("push to onvoard", number))
 
     async def _push(self, row: Row) -> Any:
         """One push to OnVoard -> what was answered: a contact, an activity, or `_Found`."""
@@ -109,25 +89,27 @@ class OnvoardPushes:
         page = await self.client.contacts.list(email=email.strip(), page_size=100)
         return [contact for contact in page.items if normal_email(contact.email) == normal_email(email)]
 
-    def _settle(self, conn: Connection, rows: Sequence[Row], outcomes: Sequence[Any]) -> dict[str, BaseException]:
+    def _settle(self, conn: Connection, answered: Answered) -> dict[str, BaseException]:
         """-> the errors of those that have to be tried again, by target"""
-        failed: dict[str, BaseException] = {}
+        failed, now = dict[str, BaseException](), self.now()
+        contacts: list[tuple[Row, Any]] = []
+        activities: list[tuple[Row, Any]] = []
         # As a pull does, in the order of the contacts, so that the two do not wait for each other.
-        for row, outcome in sorted(zip(map(dict, rows), outcomes, strict=True), key=lambda pair: _answered(*pair)):
-            now = self.now()
+        for row, outcome in sorted(answered, key=_answered):
             if isinstance(outcome, _Found):
                 self.settler.found_on_onvoard(conn, row, outcome.contact, outcome.why, now)
-            elif not isinstance(outcome, BaseException):
-                settle = (
-                    self.settler.activity
-                    if row["operation"] == Operation.CREATE_ACTIVITY
-                    else self.settler.onvoard_contact
-                )
-                settle(conn, row, outcome, now)
             elif isinstance(outcome, NotFound) and row["operation"] != Operation.CREATE_CONTACT:
                 self.settler.gone_from_onvoard(conn, row, now)
-            else:
+            elif isinstance(outcome, BaseException):
                 failed |= self.queue.failed(conn, [row], outcome)
+            elif row["operation"] == Operation.CREATE_CONTACT:
+                self.settler.onvoard_creation(conn, row, outcome, now)
+            else:
+                (activities if row["operation"] == Operation.CREATE_ACTIVITY else contacts).append((row, outcome))
+        if contacts:
+            self.settler.onvoard_contacts(conn, contacts, now)
+        if activities:
+            self.settler.activities(conn, activities, now)
         return failed
 
     async def look_for(self, row: Row) -> None:
@@ -147,7 +129,7 @@ class OnvoardPushes:
             if found is None:
                 outbox.mark(conn, [row["id"]], "pending", self.now(), row["last_error"])
             else:
-                self.settler.activity(conn, row, found, self.now())
+                self.settler.activities(conn, [(row, found)], self.now())
 
         await self.db.run(settle)
 
@@ -181,8 +163,9 @@ class _Found:
         self.contact, self.why = contact, why
 
 
-def _answered(row: Row, outcome: Any) -> str:
+def _answered(answered: tuple[Row, Any]) -> str:
     """The id of the record that an answer shows, or was to show."""
+    row, outcome = answered
     record = outcome.contact if isinstance(outcome, _Found) else outcome
     return str(getattr(record, "id", row["target"]))
 

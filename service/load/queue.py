@@ -17,6 +17,8 @@ Send = Callable[[Sequence[Row]], Awaitable[dict[str, BaseException]]]
 """Sends rows of different targets side by side and settles them -> what is to be tried again, by target."""
 MAX_ATTEMPTS = 5
 """After so many failed cycles a push that alone makes the platform fail becomes a dead letter (law 6)."""
+LOOK = 500
+"""So many rows at once are looked through for the few that may leave."""
 
 
 class Queue:
@@ -26,31 +28,30 @@ class Queue:
         self.db, self.now = db, now
         self.only: Set[int] | None = None
 
-    async def take(
-        self, lane: Lane, platform: Platform, limit: Callable[[Connection], int], after: int
+    def take(
+        self, conn: Connection, most: int, after: int, without: Collection[str] = (), *, lane: Lane, platform: Platform
     ) -> list[Row]:
-        """The next rows behind the row `after`, from here on taken for sent (law 5)."""
-
-        def take(conn: Connection) -> list[Row]:
-            reached, most = after, limit(conn)
-            rows: list[Row] = []
-            while not rows and (found := outbox.waiting(conn, lane, platform, most, after=reached)):
-                reached = found[-1]["id"]
-                rows = [row for row in found if self.only is None or row["id"] in self.only]
-            if lane is Lane.CHANGE and platform is Platform.ONVOARD:
-                # What a patch leaves out may fall back to its default (traps 4), also what the lane before has said.
-                out = mirror.unsubscribed(conn, [row["target"] for row in rows])
-                for row in rows:
-                    row["payload"] = row["payload"] | ({"email_unsubscribed": True} if row["target"] in out else {})
+        """The next rows behind the row `after`, from here on taken for sent (law 5); none of these targets."""
+        reached, rows = after, list[Row]()
+        at_once = most if self.only is None else max(most, LOOK)
+        while not rows and (found := outbox.waiting(conn, lane, platform, at_once, after=reached)):
+            reached = found[-1]["id"]
+            rows = [row for row in found if self._may_leave(row) and row["target"] not in without][:most]
+        if lane is Lane.CHANGE and platform is Platform.ONVOARD:
+            # What a patch leaves out may fall back to its default (traps 4), also what the lane before has said.
+            out = mirror.unsubscribed(conn, [row["target"] for row in rows])
             for row in rows:
-                if lane is Lane.CREATION and platform is Platform.DIGITAL_ONBOARDING and row["attempts"] > 0:
-                    # It may be there already, and its user may have given it another e-mail: a change fills that in.
-                    row["payload"] = {"unique_id": row["target"]}
-            if rows:
-                outbox.mark_sending(conn, [row["id"] for row in rows], self.now())
-            return rows
+                row["payload"] = row["payload"] | ({"email_unsubscribed": True} if row["target"] in out else {})
+        for row in rows:
+            if lane is Lane.CREATION and platform is Platform.DIGITAL_ONBOARDING and row["attempts"] > 0:
+                # It may be there already, and its user may have given it another e-mail: a change fills that in.
+                row["payload"] = {"unique_id": row["target"]}
+        if rows:
+            outbox.mark_sending(conn, [row["id"] for row in rows], self.now())
+        return rows
 
-        return await self.db.run(take)
+    def _may_leave(self, row: Row) -> bool:
+        return self.only is None or row["id"] in self.only
 
     async def in_order(self, rows: Sequence[Row], send: Send) -> tuple[int, BaseException | None]:
         """Taken rows, those of one target one after the other: what comes behind a failure waits with it.

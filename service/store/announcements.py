@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, bindparam, select, update
 
 from service.store import tables as t
+from service.store.planner import unindexed
 
 Row = dict[str, Any]
 _P, _OV, _DO = t.persons, t.onvoard_contacts, t.digital_onboarding_contacts
@@ -19,7 +20,8 @@ _P, _OV, _DO = t.persons, t.onvoard_contacts, t.digital_onboarding_contacts
 def _to_people(table: Any, at: Any, *columns: Any) -> Select[Any]:
     """Rows of a table that bears a unique_id, with the living, linked, unfrozen person behind them: `most` of those
     that are dated `since`, or later."""
-    partner = and_(_P.c.unique_id == table.c.unique_id, _P.c.state == "active", _P.c.conflict_id.is_(None))
+    free = unindexed(_P.c.conflict_id).is_(None)
+    partner = and_(_P.c.unique_id == table.c.unique_id, _P.c.state == "active", free)
     alive = and_(_OV.c.id == _P.c.onvoard_contact_id, _OV.c.deleted_at.is_(None))
     source = table.join(_P, partner).join(_OV, alive)
     head = (_P.c.id.label("person_id"), _OV.c.id.label("contact_id"), table.c.unique_id)
@@ -86,14 +88,21 @@ Source = Callable[[Connection, datetime, int], list[Row]]
 
 def done(conn: Connection, source: Source, rows: Sequence[Row]) -> None:
     """These are on their way: in the transaction that stages them."""
-    for row in rows:
-        if source is added:
-            where: Any = _DO.c.unique_id == row["unique_id"]
-            conn.execute(update(_DO).where(where).values(announced=True))
-        elif source is completed:
-            table = t.digital_onboarding_objective_completions
-            where = and_(table.c.unique_id == row["unique_id"], table.c.objective_key == row["objective_key"])
-            conn.execute(update(table).where(where).values(announced=True))
-        else:
-            journeys = t.digital_onboarding_journeys
-            conn.execute(update(journeys).where(journeys.c.id == row["id"]).values(announced=True))
+    if source is completed:
+        for key in sorted({row["objective_key"] for row in rows}):
+            theirs = [row["unique_id"] for row in rows if row["objective_key"] == key]
+            conn.execute(_TOLD[source], {"ids": theirs, "key": key})
+    else:
+        conn.execute(_TOLD[source], {"ids": [row["unique_id" if source is added else "key"] for row in rows]})
+
+
+def _told(column: Any) -> Any:
+    return update(column.table).where(column.in_(bindparam("ids", expanding=True))).values(announced=True)
+
+
+_COMPLETIONS = t.digital_onboarding_objective_completions
+_TOLD: dict[Source, Any] = {
+    added: _told(_DO.c.unique_id),
+    completed: _told(_COMPLETIONS.c.unique_id).where(_COMPLETIONS.c.objective_key == bindparam("key")),
+    started: _told(t.digital_onboarding_journeys.c.id),
+}

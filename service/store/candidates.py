@@ -18,28 +18,40 @@ _OF_PERSON = (_P.c.id.label("person_id"), _P.c.state.label("person_state"), _P.c
 
 
 def unlinked_onvoard(conn: Connection, after: str, limit: int) -> list[dict[str, Any]]:
-    """Living OnVoard contacts without a partner that changed, or that a changed partnerless Digital Onboarding contact
-    may be."""
-    return [dict(row) for row in conn.execute(_unlinked_onvoard(), {"after": after, "most": limit}).mappings()]
+    """Living OnVoard contacts without a partner that changed."""
+    query = _lonely_onvoard("dirty")
+    return [dict(row) for row in conn.execute(query, {"after": after, "most": limit}).mappings()]
+
+
+def meant_by_fresh(conn: Connection, after: str, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+    """Living OnVoard contacts without a partner that one of the next changed, partnerless Digital Onboarding contacts
+    may be. -> (these, where to go on; None at the end)"""
+    fresh = conn.execute(_FRESH, {"after": after, "most": limit}).all()
+    if not fresh:
+        return [], None
+    keys = {key for row in fresh for key in (row.email_key, row.unique_id_key) if key}
+    asked = {"keys": list(keys), "ids": [row.unique_id for row in fresh]}
+    return [dict(row) for row in conn.execute(_lonely_onvoard("meant"), asked).mappings()], fresh[-1].unique_id
 
 
 @cache
-def _unlinked_onvoard() -> Select[Any]:
+def _lonely_onvoard(which: str) -> Select[Any]:
     lonely = and_(_P.c.unique_id.is_(None), _P.c.state == "active", _OV.c.deleted_at.is_(None))
     base = select(_OV, _P.c.id.label("person_id"), _P.c.conflict_id).join(_P, _P.c.onvoard_contact_id == _OV.c.id)
-    fresh = (
-        select(_DO.c.email_key, _DO.c.unique_id_key, _DO.c.unique_id)
-        .join(_P, _P.c.unique_id == _DO.c.unique_id)
-        .where(_DO.c.dirty, _P.c.onvoard_contact_id.is_(None))
-    ).subquery()
-    wanted = or_(
-        _OV.c.dirty,
-        _OV.c.email_key.in_(select(fresh.c.email_key)),
-        _OV.c.email_key.in_(select(fresh.c.unique_id_key)),
-        _OV.c.link_unique_id.in_(select(fresh.c.unique_id)),
-    )
-    query = base.where(lonely, wanted, _OV.c.id > bindparam("after")).order_by(_OV.c.id).limit(bindparam("most"))
-    return query.with_for_update(of=_OV)
+    query = base.where(lonely).order_by(_OV.c.id).with_for_update(of=_OV)
+    if which == "dirty":
+        return query.where(_OV.c.dirty, _OV.c.id > bindparam("after")).limit(bindparam("most"))
+    has_address = _OV.c.email_key.in_(bindparam("keys", expanding=True))
+    return query.where(or_(has_address, _OV.c.link_unique_id.in_(bindparam("ids", expanding=True))))
+
+
+_FRESH = (
+    select(_DO.c.email_key, _DO.c.unique_id_key, _DO.c.unique_id)
+    .join(_P, _P.c.unique_id == _DO.c.unique_id)
+    .where(_DO.c.dirty, _P.c.onvoard_contact_id.is_(None), _DO.c.unique_id > bindparam("after"))
+    .order_by(_DO.c.unique_id)
+    .limit(bindparam("most"))
+)
 
 
 def unlinked_digital(conn: Connection, after: str, limit: int) -> list[dict[str, Any]]:

@@ -1,18 +1,18 @@
-"""What was agreed, what was changed, and what a person has to decide."""
+"""What was agreed, and what a person has to decide."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
-from service.core.oscillation import Carry
 from service.core.records import Base, Bases, Loss, Native, Platform, Refusal, native, shown
-from service.store import mirror
 from service.store import tables as t
-from service.store.mirror import insert
+from service.store.mirror import in_parts, insert, insert_for
+from service.store.planner import unindexed
 
 OSCILLATION = "oscillation"
 """The kind of conflict that holds one field of a person, and nothing else of them."""
@@ -28,21 +28,43 @@ def read_bases(row: Any) -> Bases:
     return Bases(read_base(row.onvoard), read_base(row.digital_onboarding)) if row is not None else Bases()
 
 
-_BASES = select(t.bases).where(t.bases.c.person_id == bindparam("person"))
+_BASES = select(t.bases).where(t.bases.c.person_id.in_(bindparam("people", expanding=True)))
+
+
+def bases_of(conn: Connection, person_ids: Iterable[int]) -> dict[int, Bases]:
+    """By person; nothing for those who never agreed on anything."""
+    parts = in_parts(person_ids)
+    return {row.person_id: read_bases(row) for part in parts for row in conn.execute(_BASES, {"people": part})}
 
 
 def get_bases(conn: Connection, person_id: int) -> Bases:
-    return read_bases(conn.execute(_BASES, {"person": person_id}).one_or_none())
+    return bases_of(conn, [person_id]).get(person_id, Bases())
 
 
 def put_bases(conn: Connection, person_id: int, bases: Bases, now: datetime) -> None:
-    row = {
-        "person_id": person_id,
-        "onvoard": _stored(bases.onvoard),
-        "digital_onboarding": _stored(bases.digital_onboarding),
-        "agreed_at": now,
-    }
-    mirror.put(conn, t.bases, "person_id", row)
+    put_all_bases(conn, {person_id: bases}, now)
+
+
+def put_all_bases(conn: Connection, agreed: Mapping[int, Bases], now: datetime) -> None:
+    """By person, in place of what was agreed before."""
+    rows = [
+        {
+            "person_id": person_id,
+            "onvoard": _stored(bases.onvoard),
+            "digital_onboarding": _stored(bases.digital_onboarding),
+            "agreed_at": now,
+        }
+        for person_id, bases in sorted(agreed.items())
+    ]
+    if rows:
+        conn.execute(_put_bases(conn.dialect.name), rows)
+
+
+@cache
+def _put_bases(dialect: str) -> Any:
+    statement = insert_for(dialect, t.bases)
+    values = {name: statement.excluded[name] for name in ("onvoard", "digital_onboarding", "agreed_at")}
+    return statement.on_conflict_do_update(index_elements=["person_id"], set_=values)
 
 
 def _stored(base: Base) -> dict[str, Any]:
@@ -61,57 +83,6 @@ def advance(
 ) -> Bases:
     """The bases with what has been agreed since; unchanged if nothing has."""
     return Bases(*(bases.of(side).moved(settled.get(side, {}), (consent or {}).get(side)) for side in Platform))
-
-
-def record_changes(
-    conn: Connection, row: Mapping[str, Any], new_values: Mapping[str, Any], run_id: int, now: datetime
-) -> None:
-    """One line of history per field that an outbox row has written: `details` says what it was to be and, where it is
-    not simply the other side's, whose value it is; `new_values` by field what the platform made of it."""
-    lines = [
-        {
-            "run_id": run_id,
-            "person_id": row["person_id"],
-            "platform": row["platform"],
-            "field": detail["field"],
-            "old_value": shown(detail["old"]),
-            "new_value": shown(new_values.get(detail["field"], detail["new"])),
-            "rule": detail["why"],
-            "at": now,
-            "outbox_id": row["id"],
-            "source": detail.get("source") or Platform(row["platform"]).other.value,
-            "said_at": _time(detail.get("said_at")),
-            "losing_value": shown(detail["old"]) if detail.get("lost") else None,
-        }
-        for detail in row["details"] or ()
-    ]
-    if lines:
-        conn.execute(t.changes.insert(), lines)
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
-def carried(conn: Connection, person_ids: Sequence[int]) -> dict[tuple[int, str], list[Carry]]:
-    """What was carried over between the sides of these people, by person and field, oldest first."""
-    o = t.outbox.c
-    query = (
-        select(o.person_id, o.platform, o.details, o.basis, o.updated_at)
-        .where(o.person_id.in_(person_ids), o.status == "done", o.operation.in_(["patch_contact", "upsert_contact"]))
-        .order_by(o.id)
-    )
-    found: dict[tuple[int, str], list[Carry]] = {}
-    for row in conn.execute(query):
-        values = native((row.basis or {}).get("fields") or {})
-        for name, detail in {detail.get("of"): detail for detail in row.details or ()}.items():
-            if name not in values:
-                continue  # no field of the mapping
-            source = None if "undoes" in detail else Platform(row.platform).other
-            before = native({name: detail["before"]})[name]
-            carry = Carry(source, before, values[name], _time(detail.get("said_at")), row.updated_at)
-            found.setdefault((row.person_id, name), []).append(carry)
-    return found
 
 
 def oscillations(conn: Connection, person_ids: Iterable[int]) -> dict[tuple[int, str], datetime | None]:
@@ -201,7 +172,7 @@ _FREEZE = (
     .values(conflict_id=bindparam("conflict")),
     update(t.outbox)
     .where(t.outbox.c.person_id.in_(bindparam("people", expanding=True)))
-    .where(t.outbox.c.status.in_(["pending", "held"]), t.outbox.c.lane > 0)
+    .where(unindexed(t.outbox.c.status).in_(["pending", "held"]), t.outbox.c.lane > 0)
     .values(status="cancelled", last_error="the person is in conflict"),
 )
 
@@ -334,9 +305,3 @@ _TOGETHER = select(t.persons.c.id).where(
 def frozen_together(conn: Connection, contact_ids: Sequence[str], unique_ids: Sequence[str]) -> list[int]:
     """The persons of these contacts."""
     return list(conn.execute(_TOGETHER, {"contacts": contact_ids, "partners": unique_ids}).scalars())
-
-
-def written(conn: Connection, outbox_id: int) -> dict[str, str | None]:
-    """What a push left behind, by field as the platform names it."""
-    c = t.changes.c
-    return dict(conn.execute(select(c.field, c.new_value).where(c.outbox_id == outbox_id)).all())

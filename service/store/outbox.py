@@ -11,20 +11,23 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, literal, not_, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, literal, or_, select, update
 
 from service.core.consent import FLAGS
 from service.core.records import Platform
 from service.store import people
 from service.store import tables as t
-from service.store.mirror import in_parts, insert
+from service.store.mirror import in_parts, insert, insert_for
+from service.store.planner import unindexed
 
 Row = dict[str, Any]
 _O = t.outbox
 DISCARDED = "discarded by a person: "
-DECIDED_ANEW = "outcome unknown: decided anew"
+_STATUS = unindexed(_O.c.status)
+_OF_THEM = _O.c.person_id.in_(bindparam("people", expanding=True))
 
 
 class Lane(IntEnum):
@@ -50,9 +53,40 @@ def fingerprint(platform: str, target: str | None, payload: Mapping[str, Any]) -
     return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
-_SAME = select(_O.c.id).where(_O.c.person_id == bindparam("person"), _O.c.fingerprint == bindparam("print"))
-_DEAD = _SAME.where(_O.c.status == "dead")  # an opt-out is owed to the person, whatever an operator discards
-_GIVEN_UP = _SAME.where(or_(_O.c.status == "dead", _O.c.last_error.startswith(DISCARDED, autoescape=True)))
+_GIVEN_UP = (
+    select(_O.c.person_id, _O.c.fingerprint, _O.c.status)
+    .where(_OF_THEM, or_(_O.c.status == "dead", _O.c.last_error.startswith(DISCARDED, autoescape=True)))
+)
+
+
+class Staged:
+    """Pushes for these persons that `stage` gathers, and `write` writes down: before anything else asks for them."""
+
+    def __init__(self, conn: Connection, person_ids: Iterable[int]) -> None:
+        self._rows: list[Row] = []
+        found = [row for part in in_parts(person_ids) for row in conn.execute(_GIVEN_UP, {"people": part})]
+        self._given_up = {(row.person_id, row.fingerprint) for row in found}
+        # An opt-out is owed to the person, whatever an operator discards.
+        self._dead = {(row.person_id, row.fingerprint) for row in found if row.status == "dead"}
+
+    def add(self, row: Row) -> bool:
+        """False where it has been given up."""
+        given_up = self._dead if row["lane"] == Lane.OPT_OUT else self._given_up
+        if (row["person_id"], row["fingerprint"]) in given_up:
+            return False
+        self._rows.append(row)
+        return True
+
+    def write(self, conn: Connection) -> None:
+        rows, self._rows = self._rows, []
+        if rows:
+            conn.execute(_once(conn.dialect.name), rows)
+
+
+@cache
+def _once(dialect: str) -> Any:
+    """What is said once and for all (`sync_id`) is not said again."""
+    return insert_for(dialect, _O).on_conflict_do_nothing(index_elements=["sync_id"])
 
 
 def stage(
@@ -70,24 +104,26 @@ def stage(
     basis: Mapping[str, Any] | None = None,
     status: str = "pending",
     sync_id: str | None = None,
+    among: Staged | None = None,
 ) -> bool:
-    """Write one push down; False where it is a dead letter, was one that is discarded, or was said once and for all
-    (`sync_id`)."""
+    """Write one push down, or put it `among` others. False where it is a dead letter, or was one that is discarded, or
+    was said once and for all (`sync_id`) and is to be written down at once."""
     said_again = FLAGS[platform] if lane is not Lane.OPT_OUT else ()  # a flag beside a change makes it no other change
-    print_ = fingerprint(platform, target, {key: payload[key] for key in payload if key not in said_again})
-    given_up = _DEAD if lane is Lane.OPT_OUT else _GIVEN_UP
-    if conn.execute(given_up, {"person": person_id, "print": print_}).first() is not None:
-        return False
     row = {
         "person_id": person_id, "platform": platform.value, "operation": operation.value, "payload": dict(payload),
         "status": status, "attempts": 0, "created_at": now, "updated_at": now, "run_id": run_id, "lane": int(lane),
-        "target": target, "details": list(details), "basis": dict(basis or {}), "fingerprint": print_,
-        "sync_id": sync_id,
+        "target": target, "details": list(details), "basis": dict(basis or {}), "sync_id": sync_id,
+        "fingerprint": fingerprint(platform, target, {key: payload[key] for key in payload if key not in said_again}),
     }  # fmt: skip
-    if sync_id is None:
-        conn.execute(_O.insert(), row)
-        return True
-    return put_once(conn, row)
+    if among is not None:
+        return among.add(row)
+    alone = Staged(conn, [person_id])
+    if not alone.add(row):
+        return False
+    if sync_id is not None:
+        return put_once(conn, row)
+    alone.write(conn)
+    return True
 
 
 def put_once(conn: Connection, row: Row) -> bool:
@@ -96,8 +132,7 @@ def put_once(conn: Connection, row: Row) -> bool:
     return conn.execute(once, row).first() is not None
 
 
-_OF_THEM = _O.c.person_id.in_(bindparam("people", expanding=True))
-_UNSENT = and_(_OF_THEM, _O.c.status.in_(["pending", "held"]), _O.c.lane < int(Lane.ACTIVITY))
+_UNSENT = and_(_OF_THEM, _STATUS.in_(["pending", "held"]), _O.c.lane < int(Lane.ACTIVITY))
 _SUPERSEDE = (
     delete(_O).where(_UNSENT, _O.c.attempts == 0),
     update(_O)
@@ -115,14 +150,15 @@ def supersede(conn: Connection, person_ids: Iterable[int]) -> None:
 
 
 _CREATION = (
-    select(_O.c.id)
-    .where(_O.c.person_id == bindparam("person"), _O.c.lane == int(Lane.CREATION))
-    .where(_O.c.status.in_(["pending", "unknown"]))
+    select(_O.c.person_id)
+    .where(_OF_THEM, _O.c.lane == int(Lane.CREATION))
+    .where(_STATUS.in_(["pending", "unknown"]))
 )
 
 
-def creation_open(conn: Connection, person_id: int) -> bool:
-    return conn.execute(_CREATION, {"person": person_id}).first() is not None
+def creations_open(conn: Connection, person_ids: Iterable[int]) -> set[int]:
+    """Those of these persons for whom a contact is about to be made."""
+    return set(conn.execute(_CREATION, {"people": list(person_ids)}).scalars())
 
 
 def creations_sent(conn: Connection) -> tuple[set[int], set[str]]:
@@ -208,63 +244,17 @@ def of_the_erased(conn: Connection, ids: Sequence[int]) -> set[int]:
     return set(conn.execute(_OF_THE_ERASED, {"ids": ids}).scalars())
 
 
-_PLACE = ("person_id", "platform", "lane", "target")
-_BURY = (
-    update(_O)
-    .where(_O.c.status == "dead", *(_O.c[name] == bindparam(f"its_{name}") for name in _PLACE))
-    .where(_O.c.id < bindparam("its_id"))
-    .values(status="cancelled", updated_at=bindparam("now"))
-)
+_PLACE = (_O.c.person_id, _O.c.platform, _O.c.lane, _O.c.target)
+_REFUSED = select(_O.c.id, *_PLACE).where(_OF_THEM, _STATUS == "dead")
+_BURY = update(_O).where(_THESE).values(status="cancelled", updated_at=bindparam("now"))
 
 
-def bury(conn: Connection, done: Row, now: datetime) -> None:
+def bury(conn: Connection, done: Iterable[Row], now: datetime) -> None:
     """What was refused earlier in the same place has been overtaken by what got through."""
-    conn.execute(_BURY, {f"its_{name}": done[name] for name in (*_PLACE, "id")} | {"now": now})
-
-
-def _becomes(status: str, *where: Any, **values: Any) -> Any:
-    return update(_O).where(*where).values(status=status, updated_at=bindparam("now"), **values)
-
-
-_IS_LIVING = _O.c.person_id.in_(select(t.persons.c.id).where(t.persons.c.state == "active"))
-_IS_CREATION = _O.c.lane == int(Lane.CREATION)
-_TRACED = and_(
-    _IS_LIVING,
-    or_(_O.c.lane == int(Lane.CHANGE), and_(_IS_CREATION, _O.c.platform == Platform.ONVOARD.value)),
-)
-_AGAIN = or_(_O.c.status == "held", and_(_O.c.status == "unknown", _O.c.lane < int(Lane.ACTIVITY), not_(_TRACED)))
-_LEFT_HALF_SAID = (
-    _becomes("unknown", _O.c.status == "sending"),
-    # Its answer may have been lost as well.
-    _becomes("unknown", _TRACED, _O.c.status == "pending", _O.c.attempts > 0),
-    # The opt-outs of a suppressed person have nobody left who could decide them anew.
-    _becomes("pending", _AGAIN, or_(_IS_CREATION, not_(_IS_LIVING))),
-)
-_WHOM_AGAIN = select(_O.c.person_id).where(_AGAIN)
-_DECIDE_ANEW = (
-    delete(_O).where(_AGAIN, _O.c.attempts == 0),
-    _becomes("cancelled", _AGAIN, last_error=DECIDED_ANEW),
-    _becomes("pending", _O.c.status == "unknown", _O.c.operation == Operation.COMPLETE_OBJECTIVE.value),
-)
-_UNKNOWN = (
-    select(_O).where(_O.c.status == "unknown", or_(_TRACED, _O.c.lane >= int(Lane.ACTIVITY))).order_by(_O.c.id)
-)
-
-
-def take_up(conn: Connection, now: datetime) -> list[Row]:
-    """At the start of a cycle: what a killed process left half-said, and what the brake held, is decided anew.
-
-    -> what has to be looked for before anything else is said: activities and journeys, which may not be sent twice;
-    changes and contacts made on OnVoard, because what they have left there is nobody's edit. The others are idempotent:
-    a creation on Digital Onboarding is sent again as it was, a completion too (it has its own time), and an opt-out is
-    decided once more.
-    """
-    for statement in _LEFT_HALF_SAID:
-        conn.execute(statement, {"now": now})
-    people.touch(conn, list(conn.execute(_WHOM_AGAIN).scalars()))
-    for statement in _DECIDE_ANEW:
-        conn.execute(statement, {"now": now})
-    return [dict(row) for row in conn.execute(_UNKNOWN).mappings()]
+    through = {tuple(row[column.name] for column in _PLACE): row["id"] for row in done}
+    refused = conn.execute(_REFUSED, {"people": [person_id for person_id, *_ in through]}).all()
+    if overtaken := [row_id for row_id, *place in refused if row_id < through.get(tuple(place), 0)]:
+        conn.execute(_BURY, {"ids": overtaken, "now": now})
 
 
 _HELD = select(_O.c.id).where(_O.c.run_id == bindparam("run"), _O.c.status == "held").limit(1)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, exists, func, insert, or_, select, union, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from service.core.consent import onvoard_opted_out
 from service.core.identity import MatchedBy
 from service.core.records import Platform
 from service.store import tables as t
 from service.store.mirror import in_parts, insert_for, known_digital_contacts
+from service.store.planner import unindexed
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
 UNLINKED = "unlinked by hand"
@@ -54,10 +55,11 @@ def release_deleted(conn: Connection) -> None:
 
 @cache
 def _release() -> Sequence[Any]:
-    gone = select(_OV.c.id).where(_OV.c.deleted_at.is_not(None))
+    gone = select(_OV.c.id).where(_OV.c.dirty, _OV.c.deleted_at.is_not(None))
     o = t.outbox.c
     left = select(_P.c.id).where(_P.c.onvoard_contact_id.in_(gone))
-    waiting = or_(o.target.in_(gone) & (o.platform == "onvoard"), o.person_id.in_(left) & (o.lane > 0))
+    to_nobody = exists().where(_OV.c.id == o.target, _OV.c.deleted_at.is_not(None))
+    waiting = or_(to_nobody & (o.platform == "onvoard"), o.person_id.in_(left) & (o.lane > 0))
     leaves = {"former_onvoard_contact_id": _P.c.onvoard_contact_id, "onvoard_contact_id": None}
     unlinked = {"matched_by": None, "linked_at": None, "settled_at": None}
     gone_people = select(_P.c.id).where(_P.c.onvoard_contact_id.is_(None), _P.c.former_onvoard_contact_id.is_not(None))
@@ -113,7 +115,8 @@ _LINK = (
 # What was to be made for them is there already; what has been sent of it is not sent again.
 _MADE_ALREADY = (
     update(t.outbox)
-    .where(t.outbox.c.person_id == bindparam("person"), t.outbox.c.lane == 1, t.outbox.c.status.in_(_UNSENT))
+    .where(t.outbox.c.person_id.in_(bindparam("people", expanding=True)))
+    .where(t.outbox.c.lane == 1, unindexed(t.outbox.c.status).in_(_UNSENT))
     .values(status="cancelled", updated_at=bindparam("now"), last_error="linked meanwhile")
 )
 
@@ -126,11 +129,20 @@ def link(conn: Connection, contact_id: str, unique_id: str, by: MatchedBy, now: 
         for table in (t.conflicts, t.changes, t.outbox):
             conn.execute(update(table).where(table.c.person_id == other).values(person_id=keep))
         conn.execute(delete(_P).where(_P.c.id == other))
-    linked = {"contact": contact_id, "partner": unique_id, "by": by.value, "now": now}
-    conn.execute(_LINK, {"person": keep, **linked})
-    conn.execute(_MADE_ALREADY, {"person": keep, "now": now})
-    touch(conn, [keep])
+    link_alone(conn, {keep: (contact_id, unique_id, by)}, now)
     return keep
+
+
+def link_alone(conn: Connection, links: Mapping[int, tuple[str, str, MatchedBy]], now: datetime) -> None:
+    """Persons, and the two contacts of each, neither of which is somebody else's."""
+    rows = [
+        {"person": person_id, "contact": contact_id, "partner": unique_id, "by": by.value, "now": now}
+        for person_id, (contact_id, unique_id, by) in sorted(links.items())
+    ]
+    if rows:
+        conn.execute(_LINK, rows)
+        conn.execute(_MADE_ALREADY, {"people": list(links), "now": now})
+        touch(conn, links)
 
 
 def unlink(conn: Connection, person_id: int, now: datetime) -> int:
@@ -182,47 +194,26 @@ def _new_person(conn: Connection, now: datetime) -> int:
 
 
 _THESE = _P.c.id.in_(bindparam("ids", expanding=True))
-_CONTACT = select(_P.c.onvoard_contact_id).where(_THESE, _P.c.onvoard_contact_id.is_not(None))
-_DIGITAL = select(_P.c.unique_id).where(_THESE, _P.c.unique_id.is_not(None))
+_ALONE = select(_P.c.onvoard_contact_id).where(_THESE, _P.c.unique_id.is_(None))
+_SEEN_ANYWAY = exists().where(_OV.c.id == _P.c.onvoard_contact_id, _OV.c.dirty, _OV.c.deleted_at.is_(None))
+_PARTNER = select(_P.c.unique_id).where(_THESE, ~_SEEN_ANYWAY)
 _TOUCH = (
-    update(_OV).where(_OV.c.id.in_(_CONTACT), _OV.c.suppressed.is_not(True)).values(dirty=True),
-    update(_DO).where(_DO.c.unique_id.in_(_DIGITAL)).values(dirty=True),
+    update(_OV).where(_OV.c.id.in_(_ALONE), ~_OV.c.dirty, _OV.c.suppressed.is_not(True)).values(dirty=True),
+    update(_DO).where(_DO.c.unique_id.in_(_PARTNER), ~_DO.c.dirty).values(dirty=True),
 )
 
 
 def touch(conn: Connection, person_ids: Iterable[int]) -> None:
-    """Let the next look see these persons, on whichever side they stand."""
+    """Let the next look see these persons. Linked ones are looked at whole, whichever side is marked."""
     for ids in in_parts(person_ids):
         for statement in _TOUCH:
             conn.execute(statement, {"ids": ids})
 
 
-def touch_groups(conn: Connection, *kinds: str) -> None:
-    """Whoever is frozen together is looked at together, as soon as one of them changes."""
-    touch(conn, list(conn.execute(_groups(), {"kinds": kinds}).scalars()))
-
-
-@cache
-def _groups() -> Select[Any]:
-    frozen = select(_P.c.conflict_id).join(t.conflicts, t.conflicts.c.id == _P.c.conflict_id)
-    frozen = frozen.where(t.conflicts.c.kind.in_(bindparam("kinds", expanding=True)))
-    moved = union(
-        frozen.join(_OV, _OV.c.id == _P.c.onvoard_contact_id).where(_OV.c.dirty),
-        frozen.join(_DO, _DO.c.unique_id == _P.c.unique_id).where(_DO.c.dirty),
-    )
-    return select(_P.c.id).where(_P.c.conflict_id.in_(moved))
-
-
-def touch_everybody(conn: Connection) -> None:
-    """After a change of what is compared: the mapping, or what may be created."""
-    living = (_OV.c.deleted_at.is_(None), _OV.c.suppressed.is_not(True))
-    conn.execute(update(_OV).where(*living).values(dirty=True))
-    conn.execute(update(_DO).values(dirty=True))
-
-
-_LOOKED_AT = {
-    column: update(column.table).where(column.in_(bindparam("ids", expanding=True))).values(dirty=False)
-    for column in (_OV.c.id, _DO.c.unique_id)
+_THEM: Any = bindparam("ids", expanding=True)
+_LOOKED_AT = {  # one that was deleted meanwhile has to leave its person
+    _OV.c.id: update(_OV).where(_OV.c.id.in_(_THEM), _OV.c.dirty, _OV.c.deleted_at.is_(None)).values(dirty=False),
+    _DO.c.unique_id: update(_DO).where(_DO.c.unique_id.in_(_THEM), _DO.c.dirty).values(dirty=False),
 }
 
 
@@ -231,32 +222,6 @@ def settle_looks(conn: Connection, contact_ids: Iterable[str] = (), unique_ids: 
     for column, ids in ((_OV.c.id, list(contact_ids)), (_DO.c.unique_id, list(unique_ids))):
         if ids:
             conn.execute(_LOOKED_AT[column], {"ids": ids})
-
-
-def dirty_pairs(conn: Connection, after: int, limit: int, *, asked_again: Sequence[str]) -> list[int]:
-    """Linked, living persons of whom a side changed; of the frozen ones, those about whom a conflict of these kinds
-    was opened."""
-    told = {"kinds": asked_again, "after": after, "most": limit}
-    return list(conn.execute(_dirty_pairs(), told).scalars())
-
-
-@cache
-def _dirty_pairs() -> Select[Any]:
-    c = t.conflicts.c
-    theirs = select(c.id).where(
-        c.kind.in_(bindparam("kinds", expanding=True)), c.person_id == _P.c.id, c.status == "open"
-    )
-    alive = and_(
-        _P.c.state == "active",
-        _P.c.id > bindparam("after"),
-        _P.c.onvoard_contact_id.is_not(None),
-        _P.c.unique_id.is_not(None),
-        or_(_P.c.conflict_id.is_(None), _P.c.conflict_id.in_(theirs)),
-    )
-    by_onvoard = select(_P.c.id).join(_OV, _P.c.onvoard_contact_id == _OV.c.id).where(alive, _OV.c.dirty)
-    by_digital = select(_P.c.id).join(_DO, _P.c.unique_id == _DO.c.unique_id).where(alive, _DO.c.dirty)
-    both = union(by_onvoard, by_digital).subquery()
-    return select(both.c.id).order_by(both.c.id).limit(bindparam("most"))
 
 
 _PERSONS = select(_P).where(_THESE).order_by(_P.c.id)
@@ -281,16 +246,13 @@ def load_pairs(conn: Connection, person_ids: Sequence[int]) -> list[tuple[Any, d
     ]
 
 
-_SETTLE = (
-    update(_P)
-    .where(_P.c.id == bindparam("person"), _P.c.settled_at.is_(None))
-    .values(settled_at=bindparam("now"))
-)
+_SETTLE = update(_P).where(_THESE, _P.c.settled_at.is_(None)).values(settled_at=bindparam("now"))
 
 
-def settle(conn: Connection, person_id: int, now: datetime) -> None:
-    """The two sides agree for the first time."""
-    conn.execute(_SETTLE, {"person": person_id, "now": now})
+def settle(conn: Connection, person_ids: Sequence[int], now: datetime) -> None:
+    """Their two sides agree for the first time."""
+    if person_ids:
+        conn.execute(_SETTLE, {"ids": person_ids, "now": now})
 
 
 def opted_out(conn: Connection, person_id: int, platform: Platform) -> bool:
@@ -328,6 +290,15 @@ def person_of(conn: Connection, *, contact_id: str | None = None, unique_id: str
     return conn.execute(_WHO[column], {"it": contact_id if contact_id is not None else unique_id}).one_or_none()
 
 
+_HOLDERS = select(_P).where(_P.c.unique_id.in_(bindparam("partners", expanding=True)))
+
+
+def holders(conn: Connection, unique_ids: Iterable[str]) -> dict[str, Any]:
+    """The persons who hold these Digital Onboarding contacts."""
+    parts = in_parts(unique_ids)
+    return {person.unique_id: person for part in parts for person in conn.execute(_HOLDERS, {"partners": part})}
+
+
 def person_by_id(conn: Connection, person_id: int) -> Any:
     return conn.execute(_WHO[_P.c.id], {"it": person_id}).one_or_none()
 
@@ -335,33 +306,3 @@ def person_by_id(conn: Connection, person_id: int) -> Any:
 def persons_by_id(conn: Connection, person_ids: Iterable[int]) -> list[Any]:
     parts = in_parts(person_ids)
     return [person for part in parts for person in conn.execute(select(_P).where(_P.c.id.in_(part)))]
-
-
-def dirty_frozen(conn: Connection) -> list[dict[str, Any]]:
-    """People in conflict of whom a side changed."""
-    return [dict(row) for row in conn.execute(_dirty_frozen()).mappings()]
-
-
-@cache
-def _dirty_frozen() -> Select[Any]:
-    return (
-        select(
-            _P.c.id.label("person_id"),
-            t.conflicts.c.kind,
-            t.conflicts.c.person_id.label("asked_about"),
-            _OV.c.id.label("contact_id"),
-            _DO.c.unique_id.label("unique_id"),
-            _OV.c.email_key.label("onvoard_email"),
-            _DO.c.email_key.label("digital_email"),
-            _OV.c.email_unsubscribed,
-            _OV.c.email_marked_as_spam,
-            _OV.c.email_hard_bounced,
-            _DO.c.unsubscribe_email,
-        )
-        .select_from(
-            _P.join(t.conflicts, t.conflicts.c.id == _P.c.conflict_id)
-            .outerjoin(_OV, and_(_P.c.onvoard_contact_id == _OV.c.id, _OV.c.deleted_at.is_(None)))
-            .outerjoin(_DO, _P.c.unique_id == _DO.c.unique_id)
-        )
-        .where(_P.c.state == "active", _P.c.conflict_id.is_not(None), or_(_OV.c.dirty, _DO.c.dirty))
-    )

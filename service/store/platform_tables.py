@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, Table, Text
 
-from service.store.schema import flag, metadata, where, where_true
+from service.store.schema import flag, metadata, where, where_false, where_true
 from service.store.types import Json, UtcDateTime
 
 onvoard_contacts = Table(
@@ -46,6 +46,7 @@ onvoard_contacts = Table(
     flag("dirty"),
     Index("ix_onvoard_contacts_dirty", "id", **where_true("dirty")),
     Index("ix_onvoard_contacts_created_at", "created_at"),
+    Index("ix_onvoard_contacts_unseen", "id", **where("seen_at IS NULL")),
     Index("ix_onvoard_contacts_link_unique_id", "link_unique_id", **where("link_unique_id IS NOT NULL")),
 )
 
@@ -229,6 +230,7 @@ digital_onboarding_contacts = Table(
     flag("announced"),  # its contact_added activity is on its way, or is not to be made
     flag("dirty"),
     Index("ix_digital_onboarding_contacts_dirty", "unique_id", **where_true("dirty")),
+    Index("ix_digital_onboarding_contacts_unannounced", "inserted_at", **where_false("announced")),
 )
 
 digital_onboarding_templates = Table(

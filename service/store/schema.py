@@ -27,5 +27,10 @@ def where_true(flag: str) -> dict[str, Any]:
     return where(f"{flag} = 1", on_postgres=flag)
 
 
+def where_false(flag: str) -> dict[str, Any]:
+    """The same for the few rows whose flag is not set."""
+    return where(f"{flag} = 0", on_postgres=f"NOT {flag}")
+
+
 def flag(name: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False, server_default=text("false"))

@@ -18,10 +18,10 @@ from service.extract.onvoard import OnvoardReader
 from service.load import digital_onboarding, onvoard
 from service.load.digital_onboarding import DigitalPushes
 from service.load.onvoard import OnvoardPushes
-from service.load.settle import Settler
+from service.load.settlement import Settlement
 from service.platforms.judging import Call
 from service.platforms.onvoard import activities
-from service.store import cursors, ledger, mirror, outbox
+from service.store import cursors, ledger, mirror, outbox, recovery
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ def _forgets_losses() -> Any:
 
 def _base_is_what_was_sent() -> Any:
     """And what a platform has made of it, is compared letter by letter."""
-    agreed, decides = Settler._agreed, reconcile._Field.__init__
+    agreed, decides = Settlement.agreed, reconcile._Field.__init__
 
-    def sent(self: Any, conn: Any, row: Any, platform: Platform, fields: Any, now: Any) -> None:
-        agreed(self, conn, row, platform, {**fields, **native(row["basis"].get("fields") or {})}, now)
+    def sent(self: Any, row: Any, fields: Any) -> None:
+        agreed(self, row, {**fields, **native(row["basis"].get("fields") or {})})
 
     def literal(self: Any, *args: Any) -> None:
         decides(self, *args)
@@ -63,7 +63,7 @@ def _base_is_what_was_sent() -> Any:
         self.same = len(set(self.keys.values())) == 1
 
     stack = ExitStack()
-    stack.enter_context(mock.patch.object(Settler, "_agreed", sent))
+    stack.enter_context(mock.patch.object(Settlement, "agreed", sent))
     stack.enter_context(mock.patch.object(reconcile._Field, "__init__", literal))
     stack.enter_context(mock.patch.object(reconcile._Field, "_key", lambda self, side, value: repr(value)))
     return stack
@@ -138,7 +138,7 @@ def _gone_without_a_404() -> Any:
 
 
 def _nothing_is_taken_up() -> Any:
-    return mock.patch.object(outbox, "take_up", _always([]))
+    return mock.patch.object(recovery, "take_up", _always([]))
 
 
 def _the_core_throws_dice() -> Any:
