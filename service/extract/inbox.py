@@ -14,12 +14,14 @@ from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.errors import BridgeError, Denied, PlatformError, RateLimited, RuleBroken, Unreachable, Verdict
 from service.extract.digital_onboarding import DigitalReader
-from service.extract.onvoard import WINDOWS, OnvoardReader
+from service.extract.onvoard import OnvoardReader
 from service.platforms.onvoard import events
 from service.store import inbox
 from service.store.database import Connection
 
 BATCH = 500
+AT_ONCE = 8
+"""So many questions are under way before the first answer says that the platform is down."""
 SAME_SECOND = timedelta(seconds=1)
 """Two edits within one second are one event of Digital Onboarding's, whose `t` is whole: it is looked into when that
 second is over."""
@@ -102,7 +104,7 @@ class Inbox:
     async def _reread(self, stream: str, ids: Iterable[str | None]) -> dict[str, BridgeError]:
         """Each of them once. -> what went wrong, by id"""
         failed: dict[str, BridgeError] = {}
-        slots = asyncio.Semaphore(WINDOWS)
+        slots = asyncio.Semaphore(AT_ONCE)
 
         async def one(record_id: str) -> None:
             async with slots:
