@@ -90,7 +90,9 @@ def watch_writes(url: str) -> None:
 
 
 def writes(url: str) -> dict[str, int]:
-    """Rows inserted, changed or deleted so far, by table; those of `watch_writes` in SQLite."""
+    """Rows inserted, changed or deleted so far, by table; in SQLite since `watch_writes`, if ever."""
+    if url.startswith(SQLITE) and not query(url, "SELECT 1 FROM sqlite_master WHERE name = 'bench_writes'"):
+        return {}
     sql = (
         "SELECT name, rows FROM bench_writes"
         if url.startswith(SQLITE)

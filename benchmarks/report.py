@@ -15,8 +15,8 @@ from benchmarks.scenarios import MEMORY, SCENARIOS, Bar, Scenario
 
 FIGURES: Mapping[str, Callable[[Result], float]] = {
     "wall": lambda result: result.wall,
-    "rows": lambda result: result.rows,
-    "rows/record": lambda result: result.rows / result.records,
+    "rows": lambda result: result.rows or 0,
+    "rows/record": lambda result: (result.rows or 0) / result.records,
     "written": lambda result: result.written,
     "pushed/s": lambda result: result.written / result.pushing if result.pushing > 0 else 0.0,
     "lead s": lambda result: result.lead,
@@ -30,7 +30,7 @@ COLUMNS: Mapping[str, Callable[[Sequence[Result]], str]] = {
     "peak MB": lambda own: f"{max(each.memory for each in own):.0f}",
     "db MB": lambda own: f"{median(each.size for each in own):.0f}",
     "requests": lambda own: f"{median(each.requests for each in own):,.0f}",
-    "rows written": lambda own: f"{median(each.rows for each in own):,.0f}",
+    "rows written": lambda own: "" if own[0].rows is None else f"{median(each.rows or 0 for each in own):,.0f}",
     "pushed": lambda own: f"{median(each.written for each in own):,.0f}",
     "pushed/s": lambda own: f"{median(FIGURES['pushed/s'](each) for each in own):,.0f}",
     "server CPU s": lambda own: f"{median(each.server_cpu for each in own):.1f}",

@@ -56,6 +56,11 @@ class Scenario:
     rounds: int = sys.maxsize  # at most
     pulls: bool = False  # every contestant's tables have to be complete afterwards
 
+    @property
+    def counts_rows(self) -> bool:
+        """Whether a bar asks for the rows that were written."""
+        return any(bar.figure.startswith("rows") for bar in self.bars)
+
 
 def run(command: Command) -> Step:
     return lambda place: place.run(command(place))
