@@ -25,7 +25,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from service.store.types import JsonDocument, document
+from service.store.types import Json, JsonDocument, document
 
 Row = Mapping[str, Any]
 
@@ -60,20 +60,28 @@ def among(column: Column[Any], name: str) -> ColumnElement[bool]:
     return column.in_(select(each.c.value))
 
 
+def insert_for(dialect: str, table: Table) -> Any:
+    """The dialect's INSERT, which knows ON CONFLICT. Postgres' is imported where it is spoken."""
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
+
+
 def insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
     """An INSERT of rows with these columns, for `execute`; it knows ON CONFLICT.
 
     Postgres takes all rows as one JSON document, each a list in the order of `names`: that costs it two thirds of what
     a list of objects costs, and both ends far less than a statement for each row.
     """
+    statement = insert_for(dialect, table)
     if dialect == "sqlite":
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql
-
-    rows = cast(bindparam("rows", type_=Text), postgresql.JSONB)
+        return statement
+    rows = cast(bindparam("rows", type_=Text), Json)
     row = func.jsonb_array_elements(rows).column_valued("given")
     values = [_value(row, place, table.c[name].type) for place, name in enumerate(names)]
-    return postgresql.insert(table).from_select(names, select(*values))
+    return statement.from_select(names, select(*values))
 
 
 def _value(row: ColumnElement[Any], place: int, type_: TypeEngine[Any]) -> ColumnElement[Any]:

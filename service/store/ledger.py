@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from service.core.records import Base, Bases, Loss, Native, Platform, Refusal, native, shown
+from service.store import mirror
 from service.store import tables as t
-from service.store.mirror import in_parts, insert, insert_for
+from service.store.mirror import in_parts, insert
 from service.store.planner import unindexed
 
 OSCILLATION = "oscillation"
@@ -54,17 +54,9 @@ def put_all_bases(conn: Connection, agreed: Mapping[int, Bases], now: datetime) 
             "digital_onboarding": _stored(bases.digital_onboarding),
             "agreed_at": now,
         }
-        for person_id, bases in sorted(agreed.items())
+        for person_id, bases in agreed.items()
     ]
-    if rows:
-        conn.execute(_put_bases(conn.dialect.name), rows)
-
-
-@cache
-def _put_bases(dialect: str) -> Any:
-    statement = insert_for(dialect, t.bases)
-    values = {name: statement.excluded[name] for name in ("onvoard", "digital_onboarding", "agreed_at")}
-    return statement.on_conflict_do_update(index_elements=["person_id"], set_=values)
+    mirror.put_all(conn, t.bases, "person_id", rows)
 
 
 def _stored(base: Base) -> dict[str, Any]:

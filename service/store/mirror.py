@@ -25,12 +25,12 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import sqlite
 
 from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.store import bulk
 from service.store import tables as t
+from service.store.bulk import insert_for
 from service.store.types import canonical
 
 Row = dict[str, Any]
@@ -43,14 +43,6 @@ _TIMES = {"modified_datetime", "updated_at"}
 def insert(conn: Connection, table: Table) -> Any:
     """The dialect's INSERT, which knows ON CONFLICT."""
     return insert_for(conn.dialect.name, table)
-
-
-def insert_for(dialect: str, table: Table) -> Any:
-    if dialect == "sqlite":
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql
-
-    return postgresql.insert(table)
 
 
 @cache
@@ -66,6 +58,18 @@ def _replacing(statement: Any, key: str, names: tuple[str, ...]) -> Any:
 def put(conn: Connection, table: Table, key: str, row: Row) -> None:
     """A row in place of the one with its `key`; columns that it does not name stay as they are."""
     conn.execute(_upsert(conn.dialect.name, table, key, tuple(row)), row)
+
+
+def put_all(conn: Connection, table: Table, key: str, rows: Sequence[Row]) -> None:
+    """The same for many rows of the same columns."""
+    if rows:
+        names = tuple(rows[0])
+        bulk.execute(conn, _upsert_many(conn.dialect.name, table, key, names), names, unique(rows, key))
+
+
+@cache
+def _upsert_many(dialect: str, table: Table, key: str, names: tuple[str, ...]) -> Any:
+    return _replacing(bulk.insert(dialect, table, names), key, names)
 
 
 def in_parts(items: Iterable[T], size: int = 5_000) -> Iterator[list[T]]:
@@ -153,14 +157,7 @@ def _onvoard_contacts_upsert(dialect: str, names: tuple[str, ...], own: bool) ->
 
 def save_digital_contacts(conn: Connection, rows: Sequence[Row]) -> None:
     """Whole rows of `digital_contact_row`, already merged with what was known (`known_digital_contacts`)."""
-    if rows:
-        names = tuple(rows[0])
-        bulk.execute(conn, _digital_contacts_upsert(conn.dialect.name, names), names, unique(rows, "unique_id"))
-
-
-@cache
-def _digital_contacts_upsert(dialect: str, names: tuple[str, ...]) -> Any:
-    return _replacing(bulk.insert(dialect, t.digital_onboarding_contacts, names), "unique_id", names)
+    put_all(conn, t.digital_onboarding_contacts, "unique_id", rows)
 
 
 def opted_out(conn: Connection, unique_id: str, flags: Iterable[str]) -> None:

@@ -20,7 +20,8 @@ from service.core.consent import FLAGS
 from service.core.records import Platform
 from service.store import people
 from service.store import tables as t
-from service.store.mirror import in_parts, insert, insert_for
+from service.store.bulk import insert_for
+from service.store.mirror import in_parts
 from service.store.planner import unindexed
 
 Row = dict[str, Any]
@@ -128,7 +129,7 @@ def stage(
 
 def put_once(conn: Connection, row: Row) -> bool:
     """A row with a `sync_id`. -> False where there is one with that already"""
-    once = insert(conn, _O).on_conflict_do_nothing(index_elements=["sync_id"]).returning(_O.c.id)
+    once = _once(conn.dialect.name).returning(_O.c.id)
     return conn.execute(once, row).first() is not None
 
 

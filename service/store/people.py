@@ -13,7 +13,8 @@ from service.core.consent import onvoard_opted_out
 from service.core.identity import MatchedBy
 from service.core.records import Platform
 from service.store import tables as t
-from service.store.mirror import in_parts, insert_for, known_digital_contacts
+from service.store.bulk import insert_for
+from service.store.mirror import in_parts, known_digital_contacts
 from service.store.planner import unindexed
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
