@@ -1,7 +1,8 @@
 """The mirror's tables of what each platform said.
 
 Names and columns of contract section 3, named as the platform names them, `*_datetime` as `*_at`; each keeps the
-untouched payload in `raw` (law 10). `dirty` marks a contact that was not looked at since it changed.
+untouched payload in `raw` (law 10). `dirty` marks a contact that was not looked at since it changed, `unexamined` a
+record at which no rule has looked since.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ onvoard_contacts = Table(
     Column("own_modified_at", UtcDateTime),  # the time that our last write left behind
     Column("seen_at", UtcDateTime),
     flag("dirty"),
+    flag("unexamined"),
     Index("ix_onvoard_contacts_dirty", "id", **where_true("dirty")),
+    Index("ix_onvoard_contacts_unexamined", "id", **where_true("unexamined")),
     Index("ix_onvoard_contacts_created_at", "created_at"),
     Index("ix_onvoard_contacts_unseen", "id", **where("seen_at IS NULL")),
     Index("ix_onvoard_contacts_link_unique_id", "link_unique_id", **where("link_unique_id IS NOT NULL")),
@@ -76,6 +79,8 @@ onvoard_reviews = Table(
     Column("assets", Json),
     Column("raw", Json),
     Column("deleted_at", UtcDateTime),
+    flag("unexamined"),
+    Index("ix_onvoard_reviews_unexamined", "id", **where_true("unexamined")),
     # For whoever counts, without the rows, which are ten times as large.
     Index("ix_onvoard_reviews_figures", "product_id", "status", "rating", "created_at", "deleted_at"),
 )
@@ -91,6 +96,8 @@ onvoard_activities = Table(
     Column("record_data", Json),
     Column("raw", Json),
     Column("sync_id", Text),  # of the bridge's own activities
+    flag("unexamined"),
+    Index("ix_onvoard_activities_unexamined", "id", **where_true("unexamined")),
     Index("ix_onvoard_activities_sync_id", "sync_id", **where("sync_id IS NOT NULL")),
     Index("ix_onvoard_activities_contact_id_occurred_at", "contact_id", "occurred_at"),
     Index("ix_onvoard_activities_type_occurred_at", "type", "occurred_at"),

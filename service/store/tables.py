@@ -21,6 +21,7 @@ from service.store.platform_tables import (
     onvoard_reviews,
     onvoard_webhooks,
 )
+from service.store.rule_tables import loader_rows, loader_states, rule_firings, rule_members, rule_states
 from service.store.schema import flag, metadata, where
 from service.store.types import Id, Json, UtcDateTime
 
@@ -39,6 +40,8 @@ __all__ = [
     "facts",
     "holds",
     "leases",
+    "loader_rows",
+    "loader_states",
     "metadata",
     "onvoard_activities",
     "onvoard_activity_types",
@@ -55,6 +58,9 @@ __all__ = [
     "outbox_attempts",
     "persons",
     "rates",
+    "rule_firings",
+    "rule_members",
+    "rule_states",
     "runs",
     "separations",
     "surprises",
@@ -168,9 +174,11 @@ outbox = Table(
     Column("details", Json),  # [{field, old, new, why}]: what a plan shows and the history keeps
     Column("basis", Json),  # what the other side held, by field: its base once this is confirmed
     Column("fingerprint", Text, index=True),  # of what is sent: a dead letter is not sent again unchanged
-    Column("sync_id", Text, unique=True),  # activities: once (law 5)
+    Column("sync_id", Text, unique=True),  # what is said once and for all (law 5)
+    Column("cause", Text),  # `rule NAME` or `loader NAME`, where one asked for it
     Index("ix_outbox_status_platform_lane_id", "status", "platform", "lane", "id"),
     Index("ix_outbox_dead", "person_id", **where("status = 'dead'")),
+    Index("ix_outbox_cause", "cause", "status", **where("cause IS NOT NULL")),
     sqlite_autoincrement=True,
 )
 
