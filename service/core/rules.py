@@ -199,10 +199,8 @@ class Emits:
 def loop(rules: Sequence[Rule], emits: Emits) -> tuple[Rule, ...]:
     """Rules each of which leads to an activity that the next one waits for, the last one to the first's; none where
     there is no such circle. Only enabled rules count."""
-    awaited = {rule: rule.when.types for rule in rules if rule.enabled and isinstance(rule.when, ActivityOf)}
-    follows = {
-        rule.name: [other for other, types in awaited.items() if emits.by(rule.then) & types] for rule in awaited
-    }
+    awaited = [(rule, rule.when.types) for rule in rules if rule.enabled and isinstance(rule.when, ActivityOf)]
+    follows = {rule.name: [other for other, types in awaited if emits.by(rule.then) & types] for rule, _ in awaited}
     done: set[str] = set()
 
     def walk(path: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -214,4 +212,4 @@ def loop(rules: Sequence[Rule], emits: Emits) -> tuple[Rule, ...]:
         done.add(path[-1].name)
         return ()
 
-    return next((found for rule in awaited if rule.name not in done and (found := walk((rule,)))), ())
+    return next((found for rule, _ in awaited if rule.name not in done and (found := walk((rule,)))), ())
