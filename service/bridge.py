@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.core.mapping import FieldMap
 from service.core.records import Platform
+from service.core.rules import NO_RULES, Ruleset
 from service.errors import ForeignAccount, NotFound
 from service.settings import Settings
 from service.store import cursors, mirror
@@ -44,6 +45,7 @@ class Bridge:
     now: Callable[[], datetime] = local_now
     surprises: Mapping[Platform, Counter[str]] = field(default_factory=no_surprises)
     """What the clients found beyond the documents and no run has counted yet."""
+    rules: Ruleset = NO_RULES
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,9 @@ from service.bridge import Bridge, Report
 from service.core.guard import Limits
 from service.core.mapping import normal_email
 from service.core.records import Platform
+from service.core.rules import SetMetaPublic
 from service.core.windows import EPOCH
-from service.decide import brake, consent_lane, deletion, happenings, linking, merging
+from service.decide import acting, brake, consent_lane, deletion, examining, happenings, linking, merging
 from service.decide.frame import Frame
 from service.extract.digital_onboarding import DigitalReader
 from service.extract.inbox import Inbox
@@ -30,6 +31,7 @@ from service.store import (
     consents,
     cursors,
     erasure,
+    firings,
     ledger,
     looks,
     mirror,
@@ -41,6 +43,9 @@ from service.store.database import Connection
 from service.store.outbox import Lane
 
 _log = structlog.get_logger()
+
+Batch = Callable[[Connection, Frame, str], str | None]
+"""Decides about the next few, and says where to go on: short transactions."""
 
 PASSES = 20
 """A creation is followed by what fills it, and that by nothing: three passes. More is a defect, and it ends."""
@@ -169,6 +174,7 @@ class Cycle:
             asks=settings.digital_onboarding.refresh == "probe",
             link_property=mirror.link_property_fits(conn),
             opt_out_deleted=settings.consent.on_deletion == "opt_out",
+            rules=self.bridge.rules,
         )
 
     async def decide(self, *, brake_on: bool = True) -> None:
@@ -176,31 +182,47 @@ class Cycle:
         db = self.bridge.db
         await self.ask_about_strangers()
         frame = await db.run(lambda conn: self.frame(conn, brake_on=brake_on))
+        await db.run(lambda conn: examining.meet(conn, frame))
+        await self._in_batches(_EXAMINING, frame)
+        await self._ask_before_setting(frame)
         frame = await db.run(lambda conn: _meet(conn, frame))
-        for batch in _BATCHES:
-            after: str | None = ""
-            while after is not None:
-                after = await db.run(lambda conn, batch=batch, after=after: batch(conn, frame, after))  # type: ignore[misc]
+        await self._in_batches(_BATCHES, frame)
         await db.run(lambda conn: consent_lane.spread_of_frozen(conn, frame))  # who was frozen just now
         await db.run(lambda conn: deletion.opt_out(conn, frame))
         await db.run(lambda conn: happenings.announce(conn, frame))
+        await self._in_batches([acting.act], frame)
         held = await db.run(lambda conn: brake.rule(conn, frame))
         for platform in held.keys() - self.report.held.keys():  # at once, and once in a run
             _log.warning("held by the brake", platform=platform.value, why=held[platform], hint="contact-bridge status")
         self.report.held = held
 
+    async def _in_batches(self, batches: Sequence[Batch], frame: Frame) -> None:
+        for batch in batches:
+            after: str | None = ""
+            while after is not None:
+                after = await self.bridge.db.run(lambda conn, batch=batch, after=after: batch(conn, frame, after))  # type: ignore[misc]
+
+    async def _ask_before_setting(self, frame: Frame) -> None:
+        """With the keys of meta_public that are about to be set, all others are said again: as they are now."""
+        if self.bridge.settings.digital_onboarding.refresh != "probe":
+            return
+        setting = [rule.name for rule in frame.rules.enabled if isinstance(rule.then, SetMetaPublic)]
+        waiting = await self.bridge.db.run(outbox.meta_awaited)
+        due = await self.bridge.db.run(lambda conn: firings.awaiting(conn, setting)) if setting else []
+        await self.digital.probe_all(sorted({*waiting, *due}))
+
     def decide_at_once(self, conn: Connection, *, brake_on: bool = True) -> None:
         """The same within one transaction: for a plan, which is rolled back."""
         frame = self.frame(conn, brake_on=brake_on)
         recovery.take_up(conn, self.bridge.now())
+        examining.meet(conn, frame)
+        _all(conn, frame, _EXAMINING)
         frame = _meet(conn, frame)
-        for batch in _BATCHES:
-            after: str | None = ""
-            while after is not None:
-                after = batch(conn, frame, after)
+        _all(conn, frame, _BATCHES)
         consent_lane.spread_of_frozen(conn, frame)
         deletion.opt_out(conn, frame)
         happenings.announce(conn, frame)
+        _all(conn, frame, [acting.act])
         self.report.held = brake.rule(conn, frame)
 
     async def push(self, *, only: Set[int] | None = None) -> int:
@@ -243,8 +265,15 @@ def _meet(conn: Connection, frame: Frame) -> Frame:
     return replace(frame, creations_sent=outbox.creations_sent(conn))
 
 
-# Each decides about the next few people, and says where to go on: short transactions.
-_BATCHES = (
+def _all(conn: Connection, frame: Frame, batches: Sequence[Batch]) -> None:
+    for batch in batches:
+        after: str | None = ""
+        while after is not None:
+            after = batch(conn, frame, after)
+
+
+_EXAMINING: Sequence[Batch] = (examining.activities, examining.reviews, examining.contacts)
+_BATCHES: Sequence[Batch] = (
     linking.link_onvoard, linking.link_meant, linking.link_digital_onboarding,
     merging.merge_onvoard, merging.merge_digital_onboarding,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,13 +31,11 @@ def native(stored: Mapping[str, Any]) -> dict[str, Native]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
 
 
-def shown(value: Native | bool | None) -> str | None:
-    """A value as people read it in a plan, a conflict or the history."""
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return " ".join(part for part in value if part) if isinstance(value, tuple) else value
+def shown(value: Any) -> str | None:
+    """A value (a field's, or anything that JSON holds) as people read it in a plan, a conflict or the history."""
+    if value is None or isinstance(value, str):
+        return value
+    return " ".join(part for part in value if part) if isinstance(value, tuple) else json.dumps(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,9 @@ class Ruleset:
         return tuple(rule for rule in self.enabled if rule.when.source is source)
 
 
+NO_RULES = Ruleset()
+
+
 def may_fire(rule: Rule, at: datetime, fired: Iterable[datetime]) -> bool:
     """Whether a rule fires for a person once more, for something that happened `at`; `fired`: for what it did so."""
     earlier = list(fired)

@@ -9,6 +9,7 @@ from datetime import datetime
 from service.core.guard import Limits
 from service.core.mapping import FieldMap
 from service.core.records import Platform
+from service.core.rules import NO_RULES, Ruleset
 
 AMBIGUOUS = "ambiguous_identity"
 """The kind of conflict that asks who is who."""
@@ -41,4 +42,5 @@ class Frame:
     asks: bool  # Digital Onboarding can be asked about a unique_id
     link_property: bool  # OnVoard knows the property; `setup` makes it
     opt_out_deleted: bool  # who is gone from one platform is opted out on the other
+    rules: Ruleset = NO_RULES
     creations_sent: tuple[Set[int], Set[str]] = (frozenset(), frozenset())  # `outbox.creations_sent`

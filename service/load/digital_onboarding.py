@@ -68,10 +68,11 @@ class DigitalPushes:
     async def _send_batch(self, rows: Sequence[Row], *, whole: bool = True) -> None:
         """A refused batch is halved until the culprit stands alone (law 6), one that is not answered only once; those
         that follow a `whole` one are smaller where it was too much."""
-        for row in rows:
-            check_payload(_PLATFORM, row["payload"])
+        bodies = await self._bodies(rows)
+        for body in bodies:
+            check_payload(_PLATFORM, body)
         try:
-            answer = await self.client.upsert_contacts([row["payload"] for row in rows])
+            answer = await self.client.upsert_contacts(bodies)
         except PlatformError as error:
             if whole:
                 await self.db.run(lambda conn, error=error: rates.batch_failed(conn, _PLATFORM, len(rows), error))  # type: ignore[misc]
@@ -92,6 +93,21 @@ class DigitalPushes:
             rates.batch_passed(conn, _PLATFORM, len(rows), self.batch_size)
 
         await self.db.run(settle)
+
+    async def _bodies(self, rows: Sequence[Row]) -> list[Row]:
+        """What is sent. A written meta_public may replace the whole of it: the other keys are said again."""
+        bodies = [row["payload"] for row in rows]
+        setting = [row["target"] for row in rows if row["operation"] == Operation.SET_META]
+        if not setting:
+            return bodies
+        known = await self.db.run(lambda conn: mirror.known_digital_contacts(conn, setting))
+        others = {unique_id: contact["meta_public"] or {} for unique_id, contact in known.items()}
+        return [
+            body | {"meta_public": others.get(row["target"], {}) | body["meta_public"]}
+            if row["operation"] == Operation.SET_META
+            else body
+            for row, body in zip(rows, bodies, strict=True)
+        ]
 
     async def _send_apart(self, rows: Sequence[Row], error: RuleBroken) -> None:
         """The client refuses one of them before anything is sent: find out which."""

@@ -39,7 +39,7 @@ class OnvoardPushes:
         if row["operation"] == Operation.CREATE_ACTIVITY:
             return await self._announce(row)
         check_payload(Platform.ONVOARD, payload)
-        if row["operation"] == Operation.PATCH_CONTACT:
+        if row["operation"] in (Operation.PATCH_CONTACT, Operation.SET_PROPERTIES):
             return await self._patch(row)
         # Create-or-update would overwrite one that came into being since we last read: look first.
         found = await self._with_its_address(row)
@@ -66,7 +66,7 @@ class OnvoardPushes:
         A fallen flag that is only said again must not take back what the person has said since: look first.
         """
         read, patch = self.client.contacts.retrieve, self.client.contacts.patch
-        if row["lane"] == Lane.CHANGE and "email_unsubscribed" in row["payload"]:
+        if row["lane"] != Lane.OPT_OUT and "email_unsubscribed" in row["payload"]:
             contact = await read(row["target"])
             if contact.email_unsubscribed is False:
                 return _Found(contact, "opted in again meanwhile: looked at anew")

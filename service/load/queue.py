@@ -37,7 +37,7 @@ class Queue:
         while not rows and (found := outbox.waiting(conn, lane, platform, at_once, after=reached)):
             reached = found[-1]["id"]
             rows = [row for row in found if self._may_leave(row) and row["target"] not in without][:most]
-        if lane is Lane.CHANGE and platform is Platform.ONVOARD:
+        if lane in (Lane.CHANGE, Lane.ACTION) and platform is Platform.ONVOARD:
             # What a patch leaves out may fall back to its default (traps 4), also what the lane before has said.
             out = mirror.unsubscribed(conn, [row["target"] for row in rows])
             for row in rows:

@@ -41,6 +41,8 @@ class Settler:
                 self._opted_out(settlement, row, consent.onvoard_opted_out(absorb.row_of(contact)))
                 known = self.mapping.read_onvoard(said[row["target"]])
                 self._edited_meanwhile(conn, row, known, fields, contact.modified_at)
+            elif row["operation"] == Operation.SET_PROPERTIES:
+                settlement.done(row)
             else:
                 settlement.agreed(row, fields)
             settlement.told(row, fields)
@@ -201,6 +203,9 @@ class Settler:
                 settlement.done(row)
                 settlement.told(row)
                 continue
+            if row["operation"] == Operation.SET_META:
+                self._meta_public(settlement, row, contact.meta_public)
+                continue
             fields = self.mapping.read_digital_onboarding(contact.raw)
             if row["lane"] == Lane.CREATION:
                 held = whose.get(row["person_id"]), holders.get(row["target"])
@@ -212,6 +217,16 @@ class Settler:
             settlement.told(row, fields)
         mirror.save_completions(conn, completions)
         settlement.write()
+
+    @staticmethod
+    def _meta_public(settlement: Settlement, row: Row, shows: Mapping[str, Any] | None) -> None:
+        said = row["payload"]["meta_public"]
+        if shows is not None and any(shows.get(key) != value for key, value in said.items()):
+            reason = "accepted, but the answer shows another meta_public"
+            outbox.mark(settlement.conn, [row["id"]], "dead", settlement.now, reason)
+            return
+        settlement.done(row)
+        settlement.told(row)
 
     def _created_on_digital_onboarding(
         self, settlement: Settlement, row: Row, person: Any, holder: Any, contact: Any, is_first: bool

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from service.core.mapping import normal_email
 from service.core.records import Platform
-from service.store import bulk, erasure, ledger, mirror, people, traces
+from service.core.rules import Source
+from service.store import bulk, erasure, ledger, mirror, people, traces, watching
 from service.store import tables as t
 from service.store.mirror import Row
 
@@ -49,6 +50,7 @@ def onvoard_contacts(
     stones = erasure.states(conn, [row["id"] for row in rows])
     erased = erasure.erased_among(conn, [row["email"] for row in rows], map(_link, rows), for_good=True)
     others = erasure.of_the_living(conn, erased) if erased else ()
+    watched = watching.watch(conn).marks(Source.CONTACTS, None)
     living: list[Row] = []
     for row in rows:
         if stones.get(row["id"]) == erasure.ERASED:
@@ -64,7 +66,7 @@ def onvoard_contacts(
             continue
         if row["id"] in stones:
             erasure.revive(conn, row)
-        living.append(mirror.onvoard_contact_row(row, now))
+        living.append(mirror.onvoard_contact_row(row, now) | {"unexamined": watched})
     mirror.save_onvoard_contacts(conn, living, own=own)
 
 
@@ -87,7 +89,9 @@ def activities(conn: Connection, records: Iterable[Any]) -> dict[str, datetime |
     activities aside"""
     rows = _without_suppressed(conn, [row_of(record) for record in records], "contact_id", "contact_email")
     known = set(conn.execute(_KNOWN_ACTIVITIES, {"ids": [row["id"] for row in rows]}).scalars())
+    watch = watching.watch(conn)
     for row in rows:
+        row["unexamined"] = watch.marks(Source.ACTIVITIES, row["occurred_at"])
         sync_id = (row["record_data"] or {}).get("sync_id")
         row["sync_id"] = sync_id if isinstance(sync_id, str) else None
     mirror.save_records(conn, t.onvoard_activities, rows)
@@ -100,7 +104,10 @@ def _when(row: Row) -> datetime:
 
 
 def reviews(conn: Connection, records: Iterable[Any]) -> None:
+    watch = watching.watch(conn)
     rows = [row_of(record) | {"deleted_at": None} for record in records]
+    for row in rows:
+        row["unexamined"] = watch.marks(Source.REVIEWS, row["created_at"])
     rows = _without_suppressed(conn, rows, "reviewer_contact_id", "reviewer_email")
     mirror.save_records(conn, t.onvoard_reviews, rows)
 

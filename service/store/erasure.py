@@ -228,7 +228,8 @@ def opt_out(conn: Connection, person_id: int, partner: Row, run_id: int, now: da
 
 
 _BLANK_PUSH: Row = {"payload": {}, "details": [], "basis": {}, "target": None, "fingerprint": None}
-_KEPT = {"id", "suppressed", "suppressed_at", "created_at", "modified_at", "seen_at", "deleted_at", "dirty"}
+_SETTLED = {"dirty": False, "unexamined": False}
+_KEPT = {"id", "suppressed", "suppressed_at", "created_at", "modified_at", "seen_at", "deleted_at", *_SETTLED}
 
 
 def _wipe(
@@ -254,7 +255,7 @@ def _wipe(
 
 
 _BLANKED: dict[t.Table, Row] = {
-    t.onvoard_contacts: {c.name: None for c in t.onvoard_contacts.c if c.name not in _KEPT} | {"dirty": False},
+    t.onvoard_contacts: {c.name: None for c in t.onvoard_contacts.c if c.name not in _KEPT} | _SETTLED,
     t.changes: {"old_value": None, "new_value": None, "losing_value": None},
     t.conflicts: {"onvoard_value": None, "digital_onboarding_value": None, "reason": None, "note": None},
     t.separations: {"reason": None},
@@ -332,7 +333,7 @@ def left(conn: Connection, who: Whom) -> Counter[str]:
         if table is t.outbox:
             where = and_(where, or_(table.c.target.is_not(None), table.c.fingerprint.is_not(None)))
         elif table in _BLANKED:
-            where = and_(where, or_(*(table.c[name].is_not(None) for name in _BLANKED[table] if name != "dirty")))
+            where = and_(where, or_(*(table.c[name].is_not(None) for name in _BLANKED[table] if name not in _SETTLED)))
         found[table.name] += cursors.count(conn, table, where)
     return +found
 
@@ -356,7 +357,7 @@ def suppressed_row(contact: Row, now: datetime) -> Row:
         "raw": {"id": contact["id"], "suppressed": True},
         "content_hash": "suppressed",
         "seen_at": now,
-        "dirty": False,
+        **_SETTLED,
     }
 
 

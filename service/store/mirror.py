@@ -148,6 +148,8 @@ def _onvoard_contacts_upsert(dialect: str, names: tuple[str, ...], own: bool) ->
     )
     values["own_modified_at"] = new.modified_at if own else table.c.own_modified_at
     values["dirty"] = or_(table.c.dirty, differs, back, ours)
+    if "unexamined" in names:
+        values["unexamined"] = or_(table.c.unexamined, and_(or_(differs, back), new.unexamined))
     not_older = or_(
         table.c.modified_at.is_(None), new.modified_at.is_(None), new.modified_at >= table.c.modified_at, ours
     )

@@ -46,6 +46,8 @@ class Operation(StrEnum):
     CREATE_ACTIVITY = "create_activity"  # OnVoard
     START_JOURNEY = "start_journey"  # Digital Onboarding: {"unique_id", "template_id"}, perhaps a "name"
     COMPLETE_OBJECTIVE = "complete_objective"  # Digital Onboarding: {"unique_id", KEY: ISO 8601 time}
+    SET_META = "set_meta_public"  # Digital Onboarding: {"unique_id", "meta_public": the keys to be set, null to clear}
+    SET_PROPERTIES = "set_properties"  # OnVoard: {"properties": {KEY: value, null to clear}}
     READ_RECORD = "read_record"  # from either: what could not be kept (see `oddities`)
 
 
@@ -105,15 +107,19 @@ def stage(
     basis: Mapping[str, Any] | None = None,
     status: str = "pending",
     sync_id: str | None = None,
+    cause: str | None = None,
+    refused: str | None = None,
     among: Staged | None = None,
 ) -> bool:
     """Write one push down, or put it `among` others. False where it is a dead letter, or was one that is discarded, or
-    was said once and for all (`sync_id`) and is to be written down at once."""
+    was said once and for all (`sync_id`) and is to be written down at once. `cause`: the rule or loader that asks;
+    `refused`: why it is a dead letter from the beginning."""
     said_again = FLAGS[platform] if lane is not Lane.OPT_OUT else ()  # a flag beside a change makes it no other change
     row = {
         "person_id": person_id, "platform": platform.value, "operation": operation.value, "payload": dict(payload),
-        "status": status, "attempts": 0, "created_at": now, "updated_at": now, "run_id": run_id, "lane": int(lane),
-        "target": target, "details": list(details), "basis": dict(basis or {}), "sync_id": sync_id,
+        "status": "dead" if refused else status, "last_error": refused, "attempts": 0,
+        "created_at": now, "updated_at": now, "run_id": run_id, "lane": int(lane), "target": target,
+        "details": list(details), "basis": dict(basis or {}), "sync_id": sync_id, "cause": cause,
         "fingerprint": fingerprint(platform, target, {key: payload[key] for key in payload if key not in said_again}),
     }  # fmt: skip
     if among is not None:
@@ -196,6 +202,20 @@ def waiting(conn: Connection, lane: Lane, platform: Platform, limit: int, *, aft
     """The next rows of a lane, oldest first."""
     values = {"in_lane": int(lane), "towards": platform.value, "after": after, "most": limit}
     return [dict(row) for row in conn.execute(_WAITING, values).mappings()]
+
+
+_META = (
+    select(_O.c.target)
+    .distinct()
+    .where(_O.c.status == "pending", _O.c.lane == int(Lane.ACTION))
+    .where(_O.c.platform == Platform.DIGITAL_ONBOARDING.value, _O.c.operation == Operation.SET_META.value)
+    .order_by(_O.c.target)
+)
+
+
+def meta_awaited(conn: Connection) -> list[str]:
+    """The unique_ids whose meta_public is about to be written."""
+    return list(conn.execute(_META).scalars())
 
 
 _THESE = _O.c.id.in_(bindparam("ids", expanding=True))
@@ -323,7 +343,9 @@ def by_ids(conn: Connection, ids: Iterable[int]) -> list[Row]:
 
 
 def retry(conn: Connection, ids: Sequence[int], now: datetime) -> None:
-    """These dead letters may leave once more; what their people's records say by then is decided anew."""
+    """These dead letters may leave once more; what their people's records say by then is decided anew. What a rule or a
+    loader asked for in vain, and never left, is asked for anew."""
+    conn.execute(delete(_O).where(_O.c.id.in_(ids), _O.c.cause.is_not(None), _O.c.attempts == 0))
     mark(conn, ids, "pending", now)
     people.touch(conn, set(conn.execute(select(_O.c.person_id).where(_O.c.id.in_(ids))).scalars()) - {None})
 

@@ -127,7 +127,7 @@ def link(conn: Connection, contact_id: str, unique_id: str, by: MatchedBy, now: 
     ids = list(conn.execute(_OF_EITHER, {"contact": contact_id, "partner": unique_id}).scalars())
     keep = ids[0] if ids else _new_person(conn, now)
     for other in ids[1:]:
-        for table in (t.conflicts, t.changes, t.outbox):
+        for table in (t.conflicts, t.changes, t.outbox, t.rule_firings, t.loader_rows):
             conn.execute(update(table).where(table.c.person_id == other).values(person_id=keep))
         conn.execute(delete(_P).where(_P.c.id == other))
     link_alone(conn, {keep: (contact_id, unique_id, by)}, now)

@@ -34,11 +34,12 @@ _LEFT_HALF_SAID = (
     # The opt-outs of a suppressed person have nobody left who could decide them anew.
     _becomes("pending", _AGAIN, or_(_IS_CREATION, not_(_IS_LIVING))),
 )
+_REPEATABLE = (Operation.COMPLETE_OBJECTIVE.value, Operation.SET_META.value, Operation.SET_PROPERTIES.value)
 _WHOM_AGAIN = select(_O.c.person_id).where(_AGAIN)
 _DECIDE_ANEW = (
     delete(_O).where(_AGAIN, _O.c.attempts == 0),
     _becomes("cancelled", _AGAIN, last_error=DECIDED_ANEW),
-    _becomes("pending", _O.c.status == "unknown", _O.c.operation == Operation.COMPLETE_OBJECTIVE.value),
+    _becomes("pending", _O.c.status == "unknown", _O.c.operation.in_(_REPEATABLE)),
 )
 _UNKNOWN = (
     select(_O).where(_O.c.status == "unknown", or_(_TRACED, _O.c.lane >= int(Lane.ACTIVITY))).order_by(_O.c.id)
@@ -50,8 +51,8 @@ def take_up(conn: Connection, now: datetime) -> list[Row]:
 
     -> what has to be looked for before anything else is said: activities and journeys, which may not be sent twice;
     changes and contacts made on OnVoard, because what they have left there is nobody's edit. The others are idempotent:
-    a creation on Digital Onboarding is sent again as it was, a completion too (it has its own time), and an opt-out is
-    decided once more.
+    a creation on Digital Onboarding is sent again as it was, a completion too (it has its own time), as is what rules
+    and loaders set, and an opt-out is decided once more.
     """
     for statement in _LEFT_HALF_SAID:
         conn.execute(statement, {"now": now})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, Table, Text, UniqueConstraint
 
-from service.store.schema import flag, metadata, where
+from service.store.schema import flag, metadata
 from service.store.types import Id, Json, UtcDateTime
 
 rule_states = Table(
@@ -35,7 +35,7 @@ rule_firings = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("rule", "happening", "person_id"),
-    Index("ix_rule_firings_open", "id", **where("status IN ('due', 'staged')")),
+    Index("ix_rule_firings_status_id", "status", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -75,5 +75,5 @@ loader_rows = Table(
     Column("sync_id", Text),  # of its push
     Column("run_id", Id),
     Column("updated_at", UtcDateTime, nullable=False),
-    Index("ix_loader_rows_open", "loader", "key", **where("status IN ('due', 'staged')")),
+    Index("ix_loader_rows_loader_status_key", "loader", "status", "key"),
 )
