@@ -11,7 +11,9 @@ import structlog
 
 from service.bridge import Bridge, Report, claim_accounts, local_now
 from service.core.records import Platform
+from service.core.rules import Rule
 from service.cycle import Cycle
+from service.decide import examining
 from service.errors import SuspiciouslyEmpty
 from service.extract.importer import Imported, import_export
 from service.platforms.pace import Priority, priority
@@ -95,11 +97,14 @@ async def _surprises(bridge: Bridge) -> dict[str, Any]:
 
 
 async def sync(
-    bridge: Bridge, *, full: bool = False, allow_mass_change: bool = False, progress: Progress | None = None
-) -> Report:
-    """One whole cycle, until nothing is left to push."""
+    bridge: Bridge, *, full: bool = False, allow_mass_change: bool = False, history_of: Sequence[Rule] = (),
+    progress: Progress | None = None,
+) -> Report:  # fmt: skip
+    """One whole cycle, until nothing is left to push. `history_of`: rules for which what lies behind counts as well."""
 
     async def work(cycle: Cycle) -> None:
+        for rule in history_of:
+            await bridge.db.run(lambda conn, rule=rule: examining.include_history(conn, rule))  # type: ignore[misc]
         began = cycle.started_at.isoformat()
         await bridge.db.run(lambda conn: cursors.fact_once(conn, "first_sync_at", began))
         await cycle.take_up()

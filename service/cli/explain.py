@@ -83,6 +83,7 @@ def _show(found: Explained) -> None:
         "Conflicts", found["conflicts"],
         ("id", "kind", "field", "status", "reason", "onvoard_value", "digital_onboarding_value", "kept"),
     )  # fmt: skip
+    _table("Rules that fired", found["rules"], ("rule", "happening", "happened_at", "status", "reason", "run_id"))
     history = found["history"]
     columns = ("at", "run_id", "platform", "field", "old_value", "new_value", "rule", "source", "said_at")
     _table("History, newest first", history[:_HISTORY_SHOWN], columns)

@@ -13,7 +13,7 @@ from service.cli.text import SIDES
 from service.core import consent
 from service.core.mapping import FieldMap, FieldRule
 from service.core.records import Base, Bases, Native, Platform, shown
-from service.store import ledger, reports
+from service.store import firing_reports, ledger, reports
 from service.store.reports import Connection
 
 Row = Mapping[str, Any]
@@ -22,6 +22,7 @@ _ABOUT_A_VALUE = ("both_changed", ledger.NOT_TRANSFERABLE, ledger.OSCILLATION)
 _IMPERSONAL = {
     "pushes": ("id", "platform", "operation", "status", "attempts", "created_at", "updated_at"),
     "conflicts": ("id", "kind", "field", "status", "created_at", "resolved_at", "resolved_by"),
+    "rules": ("rule", "happened_at", "status", "run_id", "created_at"),
     "history": ("id", "run_id", "platform", "field", "rule", "at", "source", "said_at"),
 }
 
@@ -35,6 +36,7 @@ def explain_person(conn: Connection, person_id: int, mapping: FieldMap) -> dict[
         "pushes": reports.pushes_of(conn, person_id),
         "conflicts": reports.conflicts_of(conn, person_id),
         "history": reports.changes(conn, person_id),
+        "rules": firing_reports.of_person(conn, person_id),
     }
     if person["state"] != "active":
         reduced = {part: [{key: row[key] for key in keys} for row in told[part]] for part, keys in _IMPERSONAL.items()}
@@ -50,7 +52,7 @@ def explain_contact(
 ) -> dict[str, Any]:
     """A contact that is in the mirror and that no cycle has looked at yet."""
     sides = Sides.read(conn, onvoard_id, unique_id, mapping)
-    told: dict[str, Any] = {"pushes": [], "conflicts": [], "history": []}
+    told: dict[str, Any] = {"pushes": [], "conflicts": [], "history": [], "rules": []}
     how = _Provenance(sides, Bases(), told, None, mapping)
     deleted = (sides.rows[Platform.ONVOARD] or {}).get("deleted_at") is not None
     status = "deleted on OnVoard" if deleted else "not reconciled yet"

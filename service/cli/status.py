@@ -43,7 +43,7 @@ def status(ctx: Context, output_format: str) -> None:
 
 def gather(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any]:
     """The whole report. Its keys are relied upon by scripts."""
-    from service.store import reports
+    from service.store import firing_reports, reports
 
     outbox = reports.outbox_counts(conn)
     report: dict[str, Any] = {
@@ -58,6 +58,7 @@ def gather(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any
         "surprises": reports.surprises(conn),
         "freshness": _freshness(conn, now, settings),
         "verifications": reports.verifications(conn),
+        "rules": firing_reports.rules(conn),
     }
     reasons = [*_why_not(report, reports.unseen(conn), reports.unfinished_backfills(conn))]
     return {"in_sync": not reasons, "reasons": reasons, **report}
@@ -145,6 +146,8 @@ def _show(report: Mapping[str, Any]) -> None:
     _held(report["holds"])
     _fresh(report["freshness"])
     _verified(report["verifications"])
+    columns = ("name", "enabled", "since", "fired", "waiting", "done", "dead", "skipped", "last_result")
+    _table("Rules", report["rules"], {name: name.replace("_", " ") for name in columns})
     _table("Jobs", report["jobs"], {"name": "job", "owner": "owner", "running": "running", "expires_at": "lease until"})
     _table(
         "Beyond the platforms' documents", report["surprises"],

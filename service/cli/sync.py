@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from service.cli.text import clean
 
 if TYPE_CHECKING:
     from service.bridge import Report
+    from service.core.rules import Rule
+    from service.store.database import Database
 
 RESOURCES = ("contacts", "reviews", "activities", "resources", "summaries", "templates", "objectives")
 LEASE_WAIT = 60.0
@@ -23,11 +26,14 @@ LEASE_WAIT = 60.0
 @click.command()
 @click.option("--full", is_flag=True, help="Re-read every known record: edits and deletions that no cursor can see.")
 @click.option("--allow-mass-change", is_flag=True, help="Lift the brake for this run.")
+@click.option("--include-history", is_flag=True, help="Let rules fire for what happened before they began.")
+@click.option("--yes", is_flag=True, help="Do not ask, after the count of --include-history.")
 @pass_context
-def sync(ctx: Context, full: bool, allow_mass_change: bool) -> int:
+def sync(ctx: Context, full: bool, allow_mass_change: bool, include_history: bool, yes: bool) -> int:
     """Run one whole cycle: pull, reconcile, push, until nothing is left to push."""
     ctx.settings.require_platforms()
     database = ctx.database(create=True)
+    history_of = _history_of(ctx, database, yes) if include_history else []
     from service import app, runs
     from service.cli.progress import progress
     from service.store.lease import lease
@@ -35,11 +41,28 @@ def sync(ctx: Context, full: bool, allow_mass_change: bool) -> int:
     async def work() -> Report:
         async with app.open_bridge(ctx.settings, database) as bridge, lease(database, "cycle", wait=LEASE_WAIT):
             with progress() as shown:
-                return await runs.sync(bridge, full=full, allow_mass_change=allow_mass_change, progress=shown)
+                return await runs.sync(
+                    bridge, full=full, allow_mass_change=allow_mass_change, history_of=history_of, progress=shown
+                )
 
     report = ctx.run(work())
     tell(report)
     return 3 if report.needs_person else 0
+
+
+def _history_of(ctx: Context, database: Database, yes: bool) -> list[Rule]:
+    """The rules, after the count of whom they would touch by what the mirror holds."""
+    from service import backtesting
+    from service.rules_file import ruleset
+
+    rules = list(ruleset(ctx.settings).enabled)
+    with database.begin(write=False) as conn:
+        counts = backtesting.history(conn, rules)
+    for name, number in counts.items():
+        output.write_line(f"{name}: the history in the mirror is about {number} people for whom it has not fired")
+    if any(counts.values()) and not yes and sys.stdin.isatty():
+        click.confirm("Let the rules fire for them?", abort=True, err=True)
+    return rules
 
 
 @click.command()

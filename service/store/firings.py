@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, or_, select, update
 
 from service.core.rules import Source
 from service.store import mirror
@@ -22,18 +22,19 @@ _F, _M, _S = t.rule_firings, t.rule_members, t.rule_states
 
 _FORMER = _P.alias("former_persons")
 
-_TABLES = {Source.ACTIVITIES: t.onvoard_activities, Source.REVIEWS: t.onvoard_reviews, Source.CONTACTS: _OV}
-_OF = {
+# Of each kind of record: its table, whose it is, when it happened, and what conditions ask for.
+TABLES = {Source.ACTIVITIES: t.onvoard_activities, Source.REVIEWS: t.onvoard_reviews, Source.CONTACTS: _OV}
+OF = {
     Source.ACTIVITIES: t.onvoard_activities.c.contact_id,
     Source.REVIEWS: t.onvoard_reviews.c.reviewer_contact_id,
     Source.CONTACTS: _OV.c.id,
 }
-_AT = {
+AT = {
     Source.ACTIVITIES: t.onvoard_activities.c.occurred_at,
     Source.REVIEWS: t.onvoard_reviews.c.created_at,
     Source.CONTACTS: _OV.c.created_at,
 }
-_SAYS = {
+SAYS = {
     Source.ACTIVITIES: (t.onvoard_activities.c.type,),
     Source.REVIEWS: tuple(t.onvoard_reviews.c[name] for name in ("rating", "status", "entity", "deleted_at")),
     Source.CONTACTS: tuple(_OV.c[name] for name in ("lists", "tags", "segments", "properties", "deleted_at")),
@@ -70,9 +71,9 @@ def examined_all(conn: Connection, names: Sequence[str], now: datetime) -> None:
 
 def mark(conn: Connection, source: Source, since: datetime | None, types: Iterable[str] = ()) -> None:
     """Let the rules look at these records (once more): of these types, where some are given, from `since` on."""
-    table = _TABLES[source]
+    table = TABLES[source]
     where = [~table.c.unexamined]
-    where += [_AT[source] >= since] if since is not None else []
+    where += [AT[source] >= since] if since is not None else []
     where += [table.c.type.in_(sorted(types))] if types else []
     conn.execute(update(table).where(*where).values(unexamined=True))
 
@@ -84,19 +85,19 @@ def unexamined(conn: Connection, source: Source, after: str, limit: int) -> list
 
 @cache
 def _unexamined(source: Source) -> Any:
-    table, contact = _TABLES[source], _OF[source]
+    table, contact = TABLES[source], OF[source]
     # One that was deleted, and came back under another id, has left what it did behind.
     theirs = select(_FORMER.c.id).where(_FORMER.c.former_onvoard_contact_id == contact).limit(1)
     former = theirs.correlate(table).scalar_subquery()
-    head = (table.c.id, _AT[source].label("at"), contact.label("contact_id"), _P.c.id.label("person_id"))
-    query = select(*head, former.label("former"), *_SAYS[source])
+    head = (table.c.id, AT[source].label("at"), contact.label("contact_id"), _P.c.id.label("person_id"))
+    query = select(*head, former.label("former"), *SAYS[source])
     query = query.select_from(table.outerjoin(_P, _P.c.onvoard_contact_id == contact))
     query = query.where(table.c.unexamined, table.c.id > bindparam("after"))
     return query.order_by(table.c.id).limit(bindparam("most"))
 
 
 def examined(conn: Connection, source: Source, ids: Sequence[str]) -> None:
-    table = _TABLES[source]
+    table = TABLES[source]
     for part in in_parts(ids):
         conn.execute(update(table).where(table.c.id.in_(part)).values(unexamined=False))
 
@@ -134,6 +135,11 @@ def fired(
     for row in conn.execute(query.where(_F.c.rule.in_(rules), _F.c.person_id.in_(person_ids))):
         found.setdefault((row.rule, row.person_id), {})[row.happening] = row.happened_at
     return found
+
+
+def fired_for(conn: Connection, rule: str) -> set[int]:
+    """The persons for whom a rule has fired."""
+    return set(conn.execute(select(_F.c.person_id).where(_F.c.rule == rule)).scalars())
 
 
 def fire(conn: Connection, rows: Sequence[Row]) -> None:
@@ -246,14 +252,3 @@ def objectives(conn: Connection) -> list[Row]:
     """id, key, name"""
     c = t.digital_onboarding_objectives.c
     return [dict(row) for row in conn.execute(select(c.id, c.key, c.name).order_by(c.id)).mappings()]
-
-
-def figures(conn: Connection) -> Mapping[str, Row]:
-    """Rule -> how many firings there are by status (`due` is `waiting`), and when it last fired."""
-    found: dict[str, Row] = {}
-    query = select(_F.c.rule, _F.c.status, func.count().label("n"), func.max(_F.c.created_at).label("last"))
-    for row in conn.execute(query.group_by(_F.c.rule, _F.c.status)).mappings():
-        of = found.setdefault(row["rule"], {"last_fired_at": None})
-        of[row["status"]] = int(row["n"])
-        of["last_fired_at"] = max(filter(None, (of["last_fired_at"], row["last"])), default=None)
-    return found

@@ -192,7 +192,7 @@ def outbox(conn: Connection, *, everything: bool = False) -> list[Row]:
 
 def push(conn: Connection, push_id: int) -> Row | None:
     """With what it changes (`details`), and when it did not get through and why (`reasons`), oldest first."""
-    columns = [t.outbox.c[name] for name in (*OUTBOX_COLUMNS, "run_id", "target", "sync_id", "details")]
+    columns = [t.outbox.c[name] for name in (*OUTBOX_COLUMNS, "run_id", "target", "sync_id", "cause", "details")]
     found = _one(conn, select(*columns).where(t.outbox.c.id == push_id))
     if found is not None:
         a = t.outbox_attempts.c

@@ -19,13 +19,14 @@ from starlette.routing import Route
 from service.bridge import local_now
 from service.errors import DatabaseError
 from service.settings import Settings
-from service.store import reports
+from service.store import firing_reports, reports
 from service.store.database import Database
 from service.web.access import may_read
 from service.web.health import NEVER_CACHED
 
 PATIENCE = 8.0
 """Seconds that the database may take; Prometheus itself waits for 10."""
+_FIRINGS = ("waiting", "done", "dead", "skipped")
 _DEPTH = ("pending", "sending", "unknown", "held")
 _VERIFIED = (
     ("drift_ratio", "drift", "Share of a stream's records that is wrong in the mirror, by the last verification"),
@@ -70,6 +71,7 @@ class _Collector(Collector):
             successes = reports.last_successes(conn)
             cursors = reports.cursors(conn, self._now())
             verified = reports.verifications(conn)
+            rules = firing_reports.rules(conn)
         yield InfoMetricFamily("contact_bridge_build", "What is running", {"version": _version()})
         depth = [((name, state), counts.get(state, 0)) for name, counts in pushes.items() for state in _DEPTH]
         yield _gauge("outbox_pushes", "Pushes that are still to be made", ("platform", "status"), depth)
@@ -80,6 +82,8 @@ class _Collector(Collector):
         yield _gauge("last_success_timestamp_seconds", "When a run of this kind last ended well", ("kind",), ended)
         lag = [((row["stream"],), row["lag_seconds"]) for row in cursors if row["lag_seconds"] is not None]
         yield _gauge("cursor_lag_seconds", "Age of what a stream was last read up to", ("stream",), lag)
+        firings = [((row["name"], status), row[status]) for row in rules for status in _FIRINGS]
+        yield _gauge("rule_firings", "What became of what rules fired for", ("rule", "status"), firings)
         for name, column, text in _VERIFIED:
             yield _gauge(name, text, ("stream",), [((row["stream"],), _number(row[column])) for row in verified])
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service import backtesting
 from service.core.rules import (
     ActivityOf,
     CompleteObjective,
@@ -24,6 +25,7 @@ from service.core.rules import (
 from service.core.windows import EPOCH
 from service.decide import examining
 from service.errors import PlatformError
+from service.store import firing_reports
 from tests.cycle.world import World
 
 ORDERED = ActivityOf(frozenset({"order_placed"}))
@@ -334,3 +336,45 @@ async def test_without_rules_nothing_is_marked_and_with_them_nothing_stays_marke
     use(world, replace(ORDERED_ONCE, since=EPOCH))
     await world.sync()
     assert world.value(marked) == 0 and statuses(world) == ["done"]
+
+
+async def test_a_backtest_tells_from_the_mirror_whom_a_rule_would_have_touched(both: World) -> None:
+    tagged = Rule("vip", MemberOf(Group.TAG, "vip"), SetMetaPublic("vip", True))
+    monthly = replace(ORDERED_ONCE, name="monthly", again_after=timedelta(days=30))
+    thanks = Rule("thanks", ORDERED, StartJourney("Thank you"))
+    await begun(both)
+    both.ov.edit_contact("ann@example.com", tags=["vip"])
+    both.ov.unsubscribe("bob@example.com")
+    at = datetime(2025, 3, 1, tzinfo=UTC)
+    for who, days in (("ann", 0), ("ann", 20), ("ann", 40), ("bob", 5), ("ann", -400)):
+        order(both, who, at + timedelta(days=days))
+    await both.sync()
+    mark = both.mark()
+    with both.db.begin(write=False) as conn:
+        rules = [ORDERED_ONCE, monthly, thanks, tagged]
+        told = list(backtesting.backtest(conn, rules, datetime(2025, 1, 1, tzinfo=UTC)))
+        counts = backtesting.history(conn, [ORDERED_ONCE, thanks, tagged])
+    by_rule = [(each.rule, each.email, each.at and (each.at - at).days, each.but) for each in told]
+    assert by_rule == [
+        ("first-order", "ann@example.com", 0, ""), ("first-order", "bob@example.com", 5, ""),
+        ("monthly", "ann@example.com", 0, ""), ("monthly", "bob@example.com", 5, ""),
+        ("monthly", "ann@example.com", 40, ""),
+        ("thanks", "ann@example.com", 0, ""), ("thanks", "bob@example.com", 5, "opted out of e-mail: no journey"),
+        ("vip", "ann@example.com", None, ""),
+    ]  # fmt: skip
+    assert counts == {"first-order": 2, "thanks": 1, "vip": 1}
+    assert both.journal.entries(mark) == [] and statuses(both) == []
+
+
+async def test_what_rules_led_to_is_told_by_rule_and_by_person(both: World) -> None:
+    await begun(both, ORDERED_ONCE, Rule("thanks", ORDERED, StartJourney("Thank you")))
+    both.ov.unsubscribe("ann@example.com")
+    order(both, "ann")
+    await both.sync()
+    person_id = both.value("SELECT person_id FROM people WHERE unique_id = 'crm-ann'")
+    with both.db.begin(write=False) as conn:
+        told = {row["name"]: row for row in firing_reports.rules(conn)}
+        theirs = {row["rule"]: row["status"] for row in firing_reports.of_person(conn, person_id)}
+    assert theirs == {"first-order": "done", "thanks": "skipped"}
+    assert [told["first-order"][key] for key in ("enabled", "fired", "done", "waiting", "dead")] == [True, 1, 1, 0, 0]
+    assert told["thanks"]["last_result"] == "skipped: opted out of e-mail: no journey is started"

@@ -13,7 +13,7 @@ from unittest import mock
 from service import cycle
 from service.core import reconcile
 from service.core.records import Platform, native
-from service.decide import consent_lane, merging
+from service.decide import consent_lane, examining, merging
 from service.extract.onvoard import OnvoardReader
 from service.load import digital_onboarding, onvoard
 from service.load.digital_onboarding import DigitalPushes
@@ -21,7 +21,7 @@ from service.load.onvoard import OnvoardPushes
 from service.load.settlement import Settlement
 from service.platforms.judging import Call
 from service.platforms.onvoard import activities
-from service.store import cursors, ledger, mirror, outbox, recovery
+from service.store import cursors, firings, ledger, mirror, outbox, recovery
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,14 @@ def _starts_again_unlooked() -> Any:
     return mock.patch.object(DigitalPushes, "look_for", pending)
 
 
+def _fires_always() -> Any:
+    return mock.patch.object(examining, "may_fire", _always(True))
+
+
+def _fires_never() -> Any:
+    return mock.patch.object(firings, "fire", _always(None))
+
+
 def _a_batch_dies_whole() -> Any:
     send = DigitalPushes._send_batch
 
@@ -168,11 +176,13 @@ def _nobody_is_suspicious() -> Any:
 MUTATIONS = (
     Mutation(1, "the link property is written at every look", _writes_the_link_again),
     Mutation(2, "a losing value is not kept", _forgets_losses),
+    Mutation(2, "a happening is looked at, and nothing comes of it", _fires_never),
     Mutation(3, "the base is what was sent, and spelling counts", _base_is_what_was_sent),
     Mutation(4, "a push raises consent", _opt_ins_travel),
     Mutation(4, "an opt-out does not travel", _opt_outs_stay),
     Mutation(5, "an unclear activity is sent again unlooked", _sends_again_unlooked, seed=602, rough=True),
-    Mutation(5, "an unclear journey is started again unlooked", _starts_again_unlooked, seed=61010, rough=True),
+    Mutation(5, "an unclear journey is started again unlooked", _starts_again_unlooked, seed=61001, rough=True),
+    Mutation(5, "a rule fires for every happening", _fires_always, seed=601),
     Mutation(6, "a refused batch is given up whole", _a_batch_dies_whole, rough=True),
     Mutation(7, "the cursor runs ahead of its rows", _cursor_runs_ahead),
     Mutation(7, "deleted without a 404", _gone_without_a_404, seed=602),

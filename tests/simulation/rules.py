@@ -1,4 +1,5 @@
-"""What rules will ask of Digital Onboarding: now and then a journey, or a completion, of somebody who is linked."""
+"""Rules of the operator's, in some of the worlds: for what people do on OnVoard, something is asked of Digital
+Onboarding."""
 
 from __future__ import annotations
 
@@ -6,51 +7,82 @@ import random
 from collections import Counter
 from datetime import datetime, timedelta
 
-from service.core.records import Platform
-from service.store import outbox
-from service.store.outbox import Lane, Operation
-from tests.simulation.watch import LawBroken, Watch
+from service.core.rules import (
+    ActivityOf,
+    CompleteObjective,
+    ReviewWith,
+    Rule,
+    Ruleset,
+    SetMetaPublic,
+    StartJourney,
+)
+from service.core.windows import EPOCH
+from tests.simulation.watch import OV, LawBroken, Watch
 
-OBJECTIVE = "direct-deposit"
+OBJECTIVE, CLICKED, OPENED = "direct-deposit", "email_link_clicked", "email_opened"
 """Nobody else completes this one."""
+SECOND = timedelta(seconds=1)
 
 
 class Rules:
     """`dice` of their own: a world without rules is the same world."""
 
-    def __init__(self, watch: Watch, dice: random.Random, template_id: str, rough: bool) -> None:
-        self.watch, self.dice, self.template_id = watch, dice, template_id
-        self.often = dice.choice([0, 0, 0.5]) if not rough else 0.9
-        self.completed_at: dict[str, datetime] = {}  # by unique_id
+    def __init__(self, watch: Watch, dice: random.Random, rough: bool) -> None:
+        self.watch, self.dice, self.most = watch, dice, 5 if rough else 2
+        since = dice.choice([None, None, EPOCH])
+        rules = (
+            Rule("clicked", ActivityOf(frozenset({CLICKED})), CompleteObjective(OBJECTIVE), since),
+            Rule("reviewed", ReviewWith(min_rating=3), StartJourney("Welcome"), since),
+            Rule("opened", ActivityOf(frozenset({OPENED})), SetMetaPublic("opened", True), since),
+        )
+        self.ruleset = Ruleset(rules if rough or dice.random() < 0.5 else ())
 
-    def ask(self) -> None:
-        """For one person, once each, as the outbox remembers."""
-        linked = self.watch.rows("SELECT person_id, unique_id FROM people WHERE status = 'linked' ORDER BY person_id")
-        if not linked or self.dice.random() >= self.often:
-            return
-        who = self.dice.choice(linked)
-        unique_id, now = who["unique_id"], self.watch.clock.now()
-        at = now.replace(microsecond=0) - timedelta(hours=self.dice.randrange(1, 100))
-        asked: tuple[Operation, dict[str, str]] = self.dice.choice([
-            (Operation.START_JOURNEY, {"template_id": self.template_id}),
-            (Operation.COMPLETE_OBJECTIVE, {OBJECTIVE: at.isoformat()}),
-        ])
-        with self.watch.db.begin() as conn:
-            staged = outbox.stage(
-                conn, person_id=who["person_id"], platform=Platform.DIGITAL_ONBOARDING, operation=asked[0],
-                lane=Lane.ACTION, target=unique_id, payload={"unique_id": unique_id, **asked[1]}, details=[], run_id=1,
-                now=now, sync_id=f"{asked[0]} {unique_id}",
-            )  # fmt: skip
-        if staged and asked[0] is Operation.COMPLETE_OBJECTIVE:
-            self.completed_at[unique_id] = at
+    def happen(self) -> None:
+        """Now and then somebody does what a rule waits for."""
+        ov, dice = self.watch.ov, self.dice
+        people = sorted(key for key, each in ov.contacts.items() if each.suppressed_at is None)
+        for _ in range(dice.randrange(self.most + 1) if self.ruleset.rules and people else 0):
+            who, kind, rating = dice.choice(people[: dice.choice([2, 99])]), dice.randrange(4), dice.randrange(2, 6)
+            email = ov.contact(who)["email"]
+            happens = {
+                0: lambda who=who: ov.add_activity(who, CLICKED),
+                1: lambda who=who: ov.add_activity(who, OPENED),
+            }.get(kind, lambda email=email, rating=rating: ov.add_review(email, rating, "fine", entity="SITE"))
+            self.watch.edits((OV, who), happens)
 
     def check(self) -> None:
-        """Law 5: once per person and template; a completion has the time that it was asked for with."""
+        """Law 5, at rest: nothing was started twice, a completion has a click's own time, nothing waits for ever."""
+        # What somebody did who was deleted since is gone with them; what it led to is on record.
+        told = [each["datetime"] for each in self.watch.ov.activity_list(type=CLICKED)]
+        told += [row["happened_at"] for row in self.watch.rows("SELECT * FROM rule_firings WHERE rule = 'clicked'")]
+        clicked = {datetime.fromisoformat(at) for at in told}
         for contact in self.watch.do.contact_list():
             unique_id = contact["unique_id"]
             started = Counter(each["template_id"] for each in self.watch.do.journeys_of(unique_id))
             if any(times > 1 for times in started.values()):
                 raise LawBroken(5, f"{unique_id}: journeys that were started twice: {started}")
             done = self.watch.do.completions_of(unique_id).get(OBJECTIVE)
-            if done is not None and datetime.fromisoformat(done) != self.completed_at.get(unique_id):
-                raise LawBroken(5, f"{unique_id}: completed at {done}, not at {self.completed_at.get(unique_id)}")
+            if done is not None and not any(abs(datetime.fromisoformat(done) - at) < SECOND for at in clicked):
+                raise LawBroken(5, f"{unique_id}: completed at {done}, when nobody has clicked")
+        twice = self.watch.rows("SELECT rule, person_id FROM rule_firings GROUP BY rule, person_id HAVING count(*) > 1")
+        if twice:
+            raise LawBroken(5, f"rules that fired twice for one person: {twice}")
+        self._nothing_forgotten()
+
+    def _nothing_forgotten(self) -> None:
+        waiting = self.watch.rows(
+            "SELECT f.id FROM rule_firings f JOIN people p ON p.person_id = f.person_id"
+            " WHERE f.status IN ('due', 'staged') AND p.status = 'linked'"
+        )
+        if waiting:
+            raise LawBroken(8, f"firings that wait for nobody: {waiting}")
+        if not self.ruleset.rules:
+            return
+        unheard = self.watch.rows(
+            "SELECT a.id, a.type FROM activities a JOIN people p ON p.person_id = a.person_id"
+            " JOIN rule_states s ON s.name = CASE a.type WHEN 'email_opened' THEN 'opened' ELSE 'clicked' END"
+            f" WHERE a.type IN ('{CLICKED}', '{OPENED}') AND p.status = 'linked' AND a.occurred_at >= s.since"
+            " AND NOT EXISTS (SELECT 1 FROM rule_firings f WHERE f.rule = s.name AND f.person_id = a.person_id)"
+        )
+        if unheard:
+            raise LawBroken(2, f"happenings that no rule has looked at: {unheard}")

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -120,7 +120,7 @@ class World:
         self.do = DigitalOnboarding(clock, _digital_onboarding_settings(dice))
         for kind, records in _schema().items():
             setattr(self.ov, kind, deepcopy(records))
-        template_id = self.do.add_template("Welcome")
+        self.do.add_template("Welcome")
         self.db = _database()
         self.settings = settings.load(_overrides(dice, folder, listing=self.do.settings.listing), environ={})
         self.poison = dice.random() < 0.2 or rough
@@ -130,7 +130,7 @@ class World:
         self.watch = Watch(clock, self.ov, self.do, app.field_map(self.settings), self.db)
         self.network = Network(_apps(clock, self.journal, self.ov, self.do), self.weather, self.trace, self.watch)
         self.users = Users(self.watch, random.Random(dice.random()), self.trace, self.poison)
-        self.rules = Rules(self.watch, random.Random(f"{seed} rules"), template_id, rough)
+        self.rules = Rules(self.watch, random.Random(f"{seed} rules"), rough)
         self._listens: tuple[Process, Starlette] | None = None
         self.ov.courier = self.do.courier = Post(self.weather, self._deliver)  # type: ignore[assignment]
         self._exports: list[str] = []
@@ -258,7 +258,7 @@ class World:
                 break
             name, work = self._choose()
             await self._command(name, work)
-            self.rules.ask()
+            self.rules.happen()
             laws.nothing_deleted_that_is_there(self.watch)
             if dice.random() < 0.04:
                 await self._empty_answers()
@@ -310,7 +310,8 @@ class World:
         return Process(self.dice.randrange(1, lives) if mortal else None, self.weather.of_the_database)
 
     def _bridge(self, process: Process) -> Bridge:
-        return open_bridge(process, self.db, self.settings, self.network, self.clock.machine)
+        bridge = open_bridge(process, self.db, self.settings, self.network, self.clock.machine)
+        return replace(bridge, rules=self.rules.ruleset)
 
     async def _sync(self, bridge: Bridge, *, full: bool = False, allow: bool = False) -> Report:
         async with lease(bridge.db, "cycle", wait=PATIENCE):
