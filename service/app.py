@@ -12,6 +12,7 @@ from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.wire import JourneyForm
 from service.platforms.onvoard.client import OnVoard
 from service.platforms.transport import Limits
+from service.rules_file import ruleset
 from service.settings import Settings
 from service.store.database import Database
 from service.store.rates import SharedBucket
@@ -57,4 +58,4 @@ async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]
         on_surprise=surprises[Platform.DIGITAL_ONBOARDING].update,
     )
     async with onvoard, digital:
-        yield Bridge(settings, db, onvoard, digital, field_map(settings), surprises=surprises)
+        yield Bridge(settings, db, onvoard, digital, field_map(settings), surprises=surprises, rules=ruleset(settings))

@@ -42,7 +42,7 @@ _LATER = {
     "digital_onboarding": tuple(f"digital_onboarding {what}" for what in ("templates", "objectives", "contact list")),
 }
 _CREDENTIALS = {"onvoard": ("api_key",), "digital_onboarding": ("client_id", "client_secret")}
-_BLOCKED = "not checked: see the failure above"
+BLOCKED = "not checked: see the failure above"
 _DO_RIGHTS = "check BRIDGE_DIGITAL_ONBOARDING__CLIENT_ID and its secret (admin interface: Settings, API Access)"
 
 
@@ -81,26 +81,26 @@ async def all_checks(settings: Settings) -> list[Check]:
 async def _of_platform(settings: Settings, platform: str, look: Callable[[], Awaitable[list[Check]]]) -> list[Check]:
     """The platform's lines, also where it cannot be asked."""
     reachable, tls, credentials = (f"{platform} {what}" for what in ("reachable", "TLS", "credentials"))
-    if missing := _missing(settings, platform):
+    if missing := lacking(settings, platform):
         why = f"not checked: {' and '.join(key for key, _ in missing)} missing"
         return [Check(name, None, why) for name in (reachable, tls, credentials, *_LATER[platform])]
     try:
         return await look()
     except RuleBroken as error:  # credentials that no header can hold
         wrong = Check(credentials, False, str(error), "check the settings", exit_code=2)
-        return [wrong, *(Check(name, None, _BLOCKED) for name in (reachable, tls, *_LATER[platform]))]
+        return [wrong, *(Check(name, None, BLOCKED) for name in (reachable, tls, *_LATER[platform]))]
 
 
 def check_settings(settings: Settings) -> list[Check]:
     source = str(settings.config_file) if settings.config_file else "environment and defaults: no settings file"
-    missing = [each for platform in PLATFORMS for each in _missing(settings, platform)]
+    missing = [each for platform in PLATFORMS for each in lacking(settings, platform)]
     return [
         Check("settings", True, source),
         *(Check(f"settings {key}", False, "missing", f"set {name}", exit_code=2) for key, name in missing),
     ]
 
 
-def _missing(settings: Settings, platform: str) -> list[tuple[str, str]]:
+def lacking(settings: Settings, platform: str) -> list[tuple[str, str]]:
     """A platform's credentials that are not set: (key, variable)."""
     absent = [name for name in _CREDENTIALS[platform] if getattr(getattr(settings, platform), name) is None]
     return [(f"{platform}.{name}", f"BRIDGE_{platform}__{name}".upper()) for name in absent]
@@ -134,7 +134,7 @@ def check_database(settings: Settings) -> list[Check]:
             return [told, *(check_account(conn, settings, name) for name in PLATFORMS)]
     except DatabaseError as error:
         advice = error.hint or "check BRIDGE_DATABASE_URL, and that the database is up"
-        return [Check("database", False, str(error), advice), *(_account(name, None, _BLOCKED) for name in PLATFORMS)]
+        return [Check("database", False, str(error), advice), *(_account(name, None, BLOCKED) for name in PLATFORMS)]
     finally:
         database.close()
 
@@ -154,8 +154,8 @@ def check_account(conn: Connection, settings: Settings, platform: str) -> Check:
     known, key = cursors.account(conn, platform), cursors.fact(conn, "hash_key")
     if known is None or key is None:
         return _account(platform, True, "none yet")
-    if _missing(settings, platform):
-        return _account(platform, None, _BLOCKED)
+    if lacking(settings, platform):
+        return _account(platform, None, BLOCKED)
     base_url, fingerprint = accounts(settings, bytes.fromhex(key))[platform]
     if known == (base_url, fingerprint):
         return _account(platform, True, f"the one at {base_url}")
@@ -166,36 +166,45 @@ def check_account(conn: Connection, settings: Settings, platform: str) -> Check:
 
 
 async def check_onvoard(settings: Settings, mapping: FieldMap | None) -> list[Check]:
-    ov = settings.onvoard
-    assert ov.api_key
-    async with OnVoard(ov.base_url, ov.api_key.get_secret_value(), limits=_limits(ov, settings)) as client:
-        answer = await _asked(lambda: client.contacts.list(page_size=1))
-        lines = _connection("onvoard", ov.base_url, answer, "check BRIDGE_ONVOARD__API_KEY")
+    async with onvoard(settings) as client:
+        answer = await asked(lambda: client.contacts.list(page_size=1))
+        lines = _connection("onvoard", settings.onvoard.base_url, answer, "check BRIDGE_ONVOARD__API_KEY")
         if isinstance(answer, PlatformError):
-            return [*lines, *(Check(name, None, _BLOCKED) for name in _LATER["onvoard"])]
+            return [*lines, *(Check(name, None, BLOCKED) for name in _LATER["onvoard"])]
         return [*lines, await _schema(client, settings, mapping), await _webhook(client, settings)]
 
 
 async def check_digital_onboarding(settings: Settings) -> list[Check]:
     do, later = settings.digital_onboarding, _LATER["digital_onboarding"]
-    assert do.client_id and do.client_secret
-    secret, limits = do.client_secret.get_secret_value(), _limits(do, settings)
-    # Without the kept token, which would hide that the secret is no longer the right one.
-    async with DigitalOnboarding(do.base_url, do.client_id, secret, limits=limits) as client:
-        templates = await _asked(client.list_templates)
+    async with digital_onboarding(settings) as client:
+        templates = await asked(client.list_templates)
         # Denied by any other call than the token's: the credentials are good, and the right is missing.
         granted = isinstance(templates, Denied) and "token" not in templates.call
         lines = _connection("digital_onboarding", do.base_url, None if granted else templates, _DO_RIGHTS)
         if isinstance(templates, PlatformError) and not granted:
-            return [*lines, *(Check(name, None, _BLOCKED) for name in later)]
-        objectives = await _asked(client.list_objectives)
-        contacts = await _asked(lambda: client.list_contacts(limit=1, offset=0))
+            return [*lines, *(Check(name, None, BLOCKED) for name in later)]
+        objectives = await asked(client.list_objectives)
+        contacts = await asked(lambda: client.list_contacts(limit=1, offset=0))
         return [
             *lines,
             _readable(later[0], templates),
             _readable(later[1], objectives),
             _contact_list(later[2], contacts, do.refresh),
         ]
+
+
+def onvoard(settings: Settings) -> OnVoard:
+    ov = settings.onvoard
+    assert ov.api_key
+    return OnVoard(ov.base_url, ov.api_key.get_secret_value(), limits=_limits(ov, settings))
+
+
+def digital_onboarding(settings: Settings) -> DigitalOnboarding:
+    """Without the kept token, which would hide that the secret is no longer the right one."""
+    do = settings.digital_onboarding
+    assert do.client_id and do.client_secret
+    secret, limits = do.client_secret.get_secret_value(), _limits(do, settings)
+    return DigitalOnboarding(do.base_url, do.client_id, secret, limits=limits)
 
 
 def _limits(group: Any, settings: Settings) -> Limits:
@@ -207,7 +216,7 @@ def _limits(group: Any, settings: Settings) -> Limits:
     )
 
 
-async def _asked(call: Callable[[], Awaitable[Any]]) -> Any:
+async def asked(call: Callable[[], Awaitable[Any]]) -> Any:
     """The answer, or the PlatformError in its place."""
     try:
         return await call()
@@ -230,7 +239,7 @@ def _connection(platform: str, base_url: str, answer: Any, rights: str) -> list[
     elif bad_tls and error:
         tls = Check(tls.check, False, error.detail, f"{address}; does this machine trust it (SSL_CERT_FILE)?")
     elif not there:
-        tls = Check(tls.check, None, _BLOCKED)
+        tls = Check(tls.check, None, BLOCKED)
     return [reachable, tls, _credentials(platform, error, rights, address)]
 
 
@@ -241,14 +250,14 @@ def _credentials(platform: str, error: PlatformError | None, rights: str, addres
     if isinstance(error, Denied):
         return Check(name, False, str(error), rights)
     if error.status is None:
-        return Check(name, None, _BLOCKED)
+        return Check(name, None, BLOCKED)
     # It answered, but not as this platform does.
     return Check(name, False, str(error), error.hint or f"{address}; if it is right, try again later")
 
 
 async def _schema(client: OnVoard, settings: Settings, mapping: FieldMap | None) -> Check:
     name = "onvoard schema"
-    known = await _asked(lambda: setup.known_of(client, *(what for what in What if what is not What.WEBHOOK)))
+    known = await asked(lambda: setup.known_of(client, *(what for what in What if what is not What.WEBHOOK)))
     if isinstance(known, PlatformError):
         return Check(name, False, str(known), known.hint or "check the rights of BRIDGE_ONVOARD__API_KEY")
     parts = setup.judge(setup.schema(), known)
@@ -272,7 +281,7 @@ async def _webhook(client: OnVoard, settings: Settings) -> Check:
     if lacking := setup.webhooks_lack(settings):
         told = "none is asked for: edits on OnVoard are found by the sweep"
         return Check(name, True, told, f"to hear of edits at once, set {' and '.join(lacking)}, then {SETUP}")
-    known = await _asked(lambda: setup.known_of(client, What.WEBHOOK))
+    known = await asked(lambda: setup.known_of(client, What.WEBHOOK))
     if isinstance(known, PlatformError):
         return Check(name, False, str(known), known.hint or "check the rights of BRIDGE_ONVOARD__API_KEY")
     needs = setup.webhook(settings)

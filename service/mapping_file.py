@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from service import resources
+from service import resources, toml_lines
 from service.core.mapping import MADE_BY_ONVOARD, Authority, ClearWith, FieldMap, FieldRule, Kind
 from service.errors import SettingsError
 from service.formats import FORMATS
 from service.platforms.digital_onboarding import wire
 from service.settings import Settings
 from service.store.mirror import LINK_PROPERTY
+from service.toml_lines import Lines
 
 Row = dict[str, Any]
 NEEDED = ("name", "onvoard", "digital_onboarding")
@@ -55,33 +54,21 @@ def field_map(settings: Settings) -> FieldMap:
 
 def read_mapping(path: Path) -> list[FieldRule]:
     """The rules of a file. SettingsError with every problem at once: file, line, field, and what may stand there."""
-    text = ""
-    try:
-        text = path.read_text("utf-8-sig")
-        document = tomllib.loads(text)
-    except OSError as error:
-        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise SettingsError([f"{path} line {line}: is not UTF-8 text; save it as UTF-8"]) from None
-    except ValueError as error:
-        raise SettingsError([_syntax(path, text, str(error))]) from None
-    except RecursionError:
-        raise SettingsError([f"{path} line 1: is nested too deeply"]) from None
+    text, document = toml_lines.read(path)
+    lines = Lines(text)
     entries = document.get("fields")
     if set(document) != {"fields"} or not _is_table_list(entries):
-        line = _first_line(text, lambda read: bool(set(read) - {"fields"}) or not _is_table_list(read.get("fields")))
+        line = lines.first(lambda read: bool(set(read) - {"fields"}) or not _is_table_list(read.get("fields")))
         raise SettingsError([f"{path} line {line}: it must hold [[fields]] tables, and nothing else"])
     if not entries:
-        line = _first_line(text, lambda read: "fields" in read)
+        line = lines.of("fields")
         raise SettingsError([f"{path} line {line}: no [[fields]]; write some, or remove the file: one is built in"])
     found = [(number, key, problem) for number, entry in enumerate(entries) for key, problem in _wrong(entry)]
     broken = {number for number, _, _ in found}
     rules = {number: _rule(entry) for number, entry in enumerate(entries) if number not in broken}
-    places = cache(lambda: _places(text))  # only where there is something to tell
-    found += _doubles(rules, places)
+    found += _doubles(rules, lines)
     if found:
-        raise SettingsError([_told(path, places(), entries, *problem) for problem in sorted(found)])
+        raise SettingsError([_told(path, lines, entries, *problem) for problem in sorted(found)])
     return list(rules.values())
 
 
@@ -91,9 +78,8 @@ def misfits(path: Path, types: Mapping[str, Any]) -> list[str]:
     found = [(number, problem) for number, rule in enumerate(rules) for problem in _misfit(rule, types)]
     if not found:
         return []
-    text = path.read_text("utf-8-sig")
-    entries, places = tomllib.loads(text)["fields"], _places(text)
-    return [_told(path, places, entries, number, "onvoard", problem) for number, problem in found]
+    text, document = toml_lines.read(path)
+    return [_told(path, Lines(text), document["fields"], number, "onvoard", problem) for number, problem in found]
 
 
 def _misfit(rule: FieldRule, types: Mapping[str, Any]) -> Iterator[str]:
@@ -211,7 +197,7 @@ def _rule(entry: Row) -> FieldRule:
     return FieldRule(entry["name"], entry["onvoard"], _columns(entry), kind, authority)
 
 
-def _doubles(rules: Mapping[int, FieldRule], places: Callable[[], list[dict[str, int]]]) -> list[tuple[int, str, str]]:
+def _doubles(rules: Mapping[int, FieldRule], lines: Lines) -> list[tuple[int, str, str]]:
     """Second rules for one field, as (entry, key, problem); each names the line of the first."""
     first: dict[tuple[str, str], int] = {}
     found = []
@@ -219,51 +205,15 @@ def _doubles(rules: Mapping[int, FieldRule], places: Callable[[], list[dict[str,
         used = [("name", rule.name), ("onvoard", rule.onvoard)]
         for key, text in (*used, *(("digital_onboarding", column) for column in rule.digital_onboarding)):
             if (earlier := first.setdefault((key, text), number)) != number:
-                where = f"the other one is in line {places()[earlier][key]}"
+                where = f"the other one is in line {lines.of('fields', earlier, key)}"
                 found.append((number, key, f"two rules for {key} {text}: {where}; keep one of them"))
     return found
 
 
-def _told(path: Path, places: list[dict[str, int]], entries: list[Row], number: int, key: str, problem: str) -> str:
+def _told(path: Path, lines: Lines, entries: list[Row], number: int, key: str, problem: str) -> str:
     name = entries[number].get("name", "?")
-    return f"{path} line {places[number].get(key, places[number][''])}: field {number + 1} ({name}): {problem}"
-
-
-def _syntax(path: Path, text: str, message: str) -> str:
-    at = re.search(r"\s*\(at line (\d+), column \d+\)", message)
-    line = at.group(1) if at else max(1, len(text.rstrip().splitlines()))
-    what = re.sub(r"\s*\(at [^)]*\)$", "", message)
-    return f"{path} line {line}: is not valid TOML: {what}"
-
-
-def _places(text: str) -> list[dict[str, int]]:
-    """For each of the [[fields]] its line (under "") and those of its keys."""
-    places: list[dict[str, int]] = []
-    for number, read in _line_by_line(text):
-        entries = read.get("fields", [])
-        places += [{} for _ in entries[len(places) :]]
-        for entry, place in zip(entries, places, strict=True):
-            for key in ("", *entry):
-                place.setdefault(key, number)
-    return places
-
-
-def _first_line(text: str, holds: Callable[[Row], bool]) -> int:
-    """The first line up to which what was read holds; 1 where none does."""
-    return next((number for number, read in _line_by_line(text) if read and holds(read)), 1)
+    return f"{path} line {lines.of('fields', number, key)}: field {number + 1} ({name}): {problem}"
 
 
 def _is_table_list(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, dict) for each in value)
-
-
-def _line_by_line(text: str) -> Iterable[tuple[int, Row]]:
-    """tomllib keeps no positions: what it reads up to each line, with what ends a list that is still open there."""
-    lines = text.split("\n")
-    for number in range(1, len(lines) + 1):
-        for end in ("", "\n]", "\n]}]"):
-            try:
-                yield number, tomllib.loads("\n".join(lines[:number]) + end)
-                break
-            except tomllib.TOMLDecodeError:
-                continue

@@ -23,16 +23,25 @@ _MARKS = {True: "ok", False: "FAIL", None: "-"}
 @output.format_option("table", "json")
 @pass_context
 def check(ctx: Context, output_format: str) -> int:
-    """Check settings, mapping, database, both platforms, credentials and OnVoard's schema. Changes nothing."""
+    """Check settings, mapping, rules, database, both platforms, credentials and OnVoard's schema. Changes nothing."""
     settings = ctx.settings
     from service import checks
 
-    found = ctx.run(checks.all_checks(settings))
+    found = ctx.run(_all(settings))
     if output_format == "json":
         output.write_json(each.as_row() for each in found)
     else:
         _show(found)
     return checks.exit_code(found)
+
+
+async def _all(settings: Settings) -> list[Check]:
+    import asyncio
+
+    from service import checks, rule_checks
+
+    parts = await asyncio.gather(checks.all_checks(settings), rule_checks.all_checks(settings))
+    return [each for part in parts for each in part]
 
 
 def _show(found: list[Check]) -> None:

@@ -7,6 +7,20 @@ from datetime import UTC, datetime
 import click
 
 
+class Ago(click.ParamType[datetime]):
+    """`90d`, `12h` before now; or as `Moment`."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        from service.settings.values import duration
+
+        try:
+            return datetime.now(UTC) - duration(value)
+        except (ValueError, OverflowError):
+            return Moment().convert(value, param, ctx)
+
+
 class Moment(click.ParamType[datetime]):
     """`YYYY-MM-DD` or ISO 8601; UTC unless it says otherwise."""
 

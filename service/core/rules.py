@@ -84,7 +84,9 @@ class PropertyAt:
     source = Source.CONTACTS
 
     def holds(self, record: Row) -> bool:
-        value = (record["properties"] or {}).get(self.key)
+        properties = record["properties"] or {}
+        # OnVoard puts `custom_` before the key of a custom property by itself; who made it need not know.
+        value = properties.get(self.key, properties.get(f"custom_{self.key}"))
         if value is None:
             return False
         if self.equals is not None:
@@ -181,6 +183,73 @@ def may_fire(rule: Rule, at: datetime, fired: Iterable[datetime]) -> bool:
     if rule.again_after is None:
         return not earlier
     return all(abs(at - each) >= rule.again_after for each in earlier)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """A record of OnVoard, of the columns that the mirror has. `at`: when it happened; of a contact, when it was found
+    to be so."""
+
+    source: Source
+    record: Row
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the person. `opted_out`: of e-mail. `fired`: by rule, when that happened for which it fired.
+    `held`: the rules whose lasting condition held before."""
+
+    suppressed: bool = False
+    opted_out: bool = False
+    fired: Mapping[str, Sequence[datetime]] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a rule asks for. `withheld`: why it is not to be done; "" where it is."""
+
+    rule: Rule
+    at: datetime
+    withheld: str = ""
+
+
+def asked_for(ruleset: Ruleset, happening: Happening, facts: Facts) -> list[Asked]:
+    """What the rules ask for, in their order, also what is withheld from this person. A rule without `since` applies to
+    all times: its first run is for the caller to put there."""
+    asked: list[Asked] = []
+    for rule in ruleset.about(happening.source):
+        if rule.name in facts.held or not rule.when.holds(happening.record):
+            continue
+        alike = {other.name for other in ruleset.rules if _stands_for(other, rule)}
+        earlier = [at for name in alike for at in facts.fired.get(name, ())]
+        earlier += [each.at for each in asked if each.rule.name in alike and not each.withheld]
+        asked.append(Asked(rule, happening.at, _withheld(rule, happening.at, facts, earlier)))
+    return asked
+
+
+def _stands_for(other: Rule, rule: Rule) -> bool:
+    """Whether what one rule did counts for another: a template starts once, unless a rule says again."""
+    starts_the_same = isinstance(rule.then, StartJourney) and other.then == rule.then and rule.again_after is None
+    return other.name == rule.name or starts_the_same
+
+
+def _withheld(rule: Rule, at: datetime, facts: Facts, fired: Iterable[datetime]) -> str:
+    if facts.suppressed:
+        return "the person is suppressed"
+    if rule.since and at < rule.since:
+        return "it happened before the rule's since"
+    if not may_fire(rule, at, fired):
+        return "it was done for this person before"
+    if facts.opted_out and isinstance(rule.then, StartJourney):
+        return "the person has opted out of e-mail: no journey is started"
+    return ""
+
+
+def holding(ruleset: Ruleset, contact: Row) -> frozenset[str]:
+    """The enabled rules whose lasting condition holds for a contact: what `Facts.held` is later."""
+    return frozenset(rule.name for rule in ruleset.about(Source.CONTACTS) if rule.when.holds(contact))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ A firing waits until its person is linked and free, and ends where there is noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from service.core import targets
 from service.core.consent import onvoard_opted_out
 from service.core.records import Platform
 from service.core.rules import CompleteObjective, Rule, SetMetaPublic, StartJourney
@@ -74,7 +75,7 @@ class _Batch:
     def _start(self, row: Row, rule: Rule, then: StartJourney) -> None:
         if row["unsubscribe_email"] is True or onvoard_opted_out(row):
             return self._ends(row, "skipped", OPTED_OUT)
-        template_id, refused = _found(then.template, self.templates, "template", ("id", "name"), "id")
+        template_id, refused = _meant(targets.template_id, then.template, self.templates)
         if rule.again_after is None and (row["unique_id"], template_id) in self.journeys:
             return self._ends(row, "skipped", "a journey from this template was started before")
         self.journeys.add((row["unique_id"], template_id))
@@ -82,7 +83,7 @@ class _Batch:
         self._stage(row, rule, Operation.START_JOURNEY, {"template_id": template_id}, detail, refused)
 
     def _complete(self, row: Row, rule: Rule, then: CompleteObjective) -> None:
-        key, refused = _found(then.objective, self.objectives, "objective", ("key", "name", "id"), "key")
+        key, refused = _meant(targets.objective_key, then.objective, self.objectives)
         if (row["unique_id"], key) in self.completed:
             return self._ends(row, "done", "completed already")
         self.completed.add((row["unique_id"], key))
@@ -130,12 +131,9 @@ def _waits(row: Row, rule: Rule) -> str | None:
     return None
 
 
-def _found(wanted: str, rows: Iterable[Row], what: str, by: tuple[str, ...], key: str) -> tuple[str, str | None]:
-    """What the platform calls something that the rules file names, and why it cannot be told."""
-    for name in by:
-        found = {row[key] for row in rows if row[name] == wanted}
-        if len(found) == 1:
-            return found.pop(), None
-        if found:
-            return wanted, f"{len(found)} {what}s are called {wanted}: name it by its {key}"
-    return wanted, f"Digital Onboarding has no {what} {wanted}"
+def _meant(find: Callable[[str, Iterable[Row]], str], wanted: str, rows: Iterable[Row]) -> tuple[str, str | None]:
+    """What the platform calls something that the rules file names, and why nobody can tell."""
+    try:
+        return find(wanted, rows), None
+    except targets.NoSuchTarget as error:
+        return wanted, str(error)
