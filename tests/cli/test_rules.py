@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from click.testing import CliRunner, Result
 
 from service import resources
 from service.cli.main import cli
+from service.store import tables as t
+from service.store.database import Database
+from tests.cli.filled import NOW
 
 EXAMPLES = resources.config_dir() / "examples"
 RULES = """\
@@ -222,3 +227,23 @@ def test_where_the_fixtures_are(invoke: Run) -> None:
     result = invoke("test", "mine.toml")
     assert result.exit_code == 2
     assert "there are no rules to test" in result.stderr
+
+
+def test_a_backtest_tells_whom_the_rules_would_have_touched(run: Run, sqlite_url: str, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "rules.toml").write_text(RULES)
+    with closing(Database(sqlite_url)) as database, database.begin() as conn:
+        for number, at in enumerate((NOW - timedelta(days=2), NOW - timedelta(days=400))):
+            order = {"id": f"order-{number}", "type": "order_placed", "contact_id": "ov-1", "occurred_at": at}
+            conn.execute(t.onvoard_activities.insert().values(order))
+    told = run("rules", "backtest", "first", "off", "--since", "2026-01-01", "--format", "json")
+    assert told.exit_code == 0, told.stderr
+    rows = [(row["rule"], row["unique_id"], row["at"], row["but"]) for row in json.loads(told.stdout)]
+    assert rows == [
+        ("first", "a-1", "2026-02-27T12:00:00.000000Z", ""),
+        ("off", "a-1", "2026-02-27T12:00:00.000000Z", "opted out of e-mail: no journey"),
+    ]
+    assert len(json.loads(run("rules", "backtest", "--since", "9000d", "--format", "json").stdout)) == 3
+    assert "1 times, 1 people" in run("rules", "backtest", "first", "--since", "2026-01-01").stdout
+    assert run("rules", "backtest", "frist").exit_code == 2
+    assert run("rules", "backtest", "--since", "yesterday").exit_code == 2
