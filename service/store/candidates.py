@@ -12,9 +12,13 @@ from service.core.identity import Contact, Index
 from service.core.mapping import normal_email
 from service.store import separations
 from service.store import tables as t
+from service.store.planner import unindexed
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
 _OF_PERSON = (_P.c.id.label("person_id"), _P.c.state.label("person_state"), _P.c.conflict_id)  # a contact has a `state`
+# Before the first sync that is everybody: walking them for each few of the changed would take a million people hours.
+_WITHOUT_DIGITAL = unindexed(_P.c.unique_id).is_(None)
+_WITHOUT_ONVOARD = unindexed(_P.c.onvoard_contact_id).is_(None)
 
 
 def unlinked_onvoard(conn: Connection, after: str, limit: int) -> list[dict[str, Any]]:
@@ -36,7 +40,7 @@ def meant_by_fresh(conn: Connection, after: str, limit: int) -> tuple[list[dict[
 
 @cache
 def _lonely_onvoard(which: str) -> Select[Any]:
-    lonely = and_(_P.c.unique_id.is_(None), _P.c.state == "active", _OV.c.deleted_at.is_(None))
+    lonely = and_(_WITHOUT_DIGITAL, _P.c.state == "active", _OV.c.deleted_at.is_(None))
     base = select(_OV, _P.c.id.label("person_id"), _P.c.conflict_id).join(_P, _P.c.onvoard_contact_id == _OV.c.id)
     query = base.where(lonely).order_by(_OV.c.id).with_for_update(of=_OV)
     if which == "dirty":
@@ -48,7 +52,7 @@ def _lonely_onvoard(which: str) -> Select[Any]:
 _FRESH = (
     select(_DO.c.email_key, _DO.c.unique_id_key, _DO.c.unique_id)
     .join(_P, _P.c.unique_id == _DO.c.unique_id)
-    .where(_DO.c.dirty, _P.c.onvoard_contact_id.is_(None), _DO.c.unique_id > bindparam("after"))
+    .where(_DO.c.dirty, _WITHOUT_ONVOARD, _DO.c.unique_id > bindparam("after"))
     .order_by(_DO.c.unique_id)
     .limit(bindparam("most"))
 )
@@ -63,7 +67,7 @@ def _unlinked_digital() -> Select[Any]:
     return (
         select(_DO, _P.c.id.label("person_id"), _P.c.conflict_id, _P.c.former_onvoard_contact_id)
         .join(_P, _P.c.unique_id == _DO.c.unique_id)
-        .where(_P.c.onvoard_contact_id.is_(None), _P.c.state == "active", _DO.c.removed_at.is_(None))
+        .where(_WITHOUT_ONVOARD, _P.c.state == "active", _DO.c.removed_at.is_(None))
         .where(_DO.c.dirty, _DO.c.unique_id > bindparam("after"))
         .order_by(_DO.c.unique_id)
         .limit(bindparam("most"))

@@ -32,8 +32,8 @@ def adopt(conn: Connection, now: datetime) -> None:
 @cache
 def _adoption(dialect: str) -> Sequence[Any]:
     back = select(_OV.c.id).where(_OV.c.deleted_at.is_(None), _OV.c.dirty)
-    returned = and_(_P.c.onvoard_contact_id.is_(None), _P.c.former_onvoard_contact_id.in_(back))
-    again = update(_P).where(returned, _P.c.unique_id.is_(None))
+    returned = and_(unindexed(_P.c.onvoard_contact_id).is_(None), _P.c.former_onvoard_contact_id.in_(back))
+    again = update(_P).where(returned, unindexed(_P.c.unique_id).is_(None))
     now = bindparam("now", type_=_P.c.created_at.type)
     held = exists().where(_P.c.onvoard_contact_id == _OV.c.id)
     onvoard = select(_OV.c.id, now).where(_OV.c.dirty, _OV.c.deleted_at.is_(None), ~held)
@@ -63,7 +63,8 @@ def _release() -> Sequence[Any]:
     waiting = or_(to_nobody & (o.platform == "onvoard"), o.person_id.in_(left) & (o.lane > 0))
     leaves = {"former_onvoard_contact_id": _P.c.onvoard_contact_id, "onvoard_contact_id": None}
     unlinked = {"matched_by": None, "linked_at": None, "settled_at": None}
-    gone_people = select(_P.c.id).where(_P.c.onvoard_contact_id.is_(None), _P.c.former_onvoard_contact_id.is_not(None))
+    without = unindexed(_P.c.onvoard_contact_id).is_(None)
+    gone_people = select(_P.c.id).where(without, _P.c.former_onvoard_contact_id.in_(gone))
     return (
         update(t.outbox)
         .where(waiting, o.status.in_(_UNSENT))
@@ -195,7 +196,7 @@ def _new_person(conn: Connection, now: datetime) -> int:
 
 
 _THESE = _P.c.id.in_(bindparam("ids", expanding=True))
-_ALONE = select(_P.c.onvoard_contact_id).where(_THESE, _P.c.unique_id.is_(None))
+_ALONE = select(_P.c.onvoard_contact_id).where(_THESE, unindexed(_P.c.unique_id).is_(None))
 _SEEN_ANYWAY = exists().where(_OV.c.id == _P.c.onvoard_contact_id, _OV.c.dirty, _OV.c.deleted_at.is_(None))
 _PARTNER = select(_P.c.unique_id).where(_THESE, ~_SEEN_ANYWAY)
 _TOUCH = (
