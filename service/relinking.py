@@ -16,7 +16,7 @@ from service.core.identity import MatchedBy, could_be
 from service.core.records import Platform
 from service.decide.frame import AMBIGUOUS
 from service.errors import NobodyFound, UsageError
-from service.store import candidates, erasure, ledger, people, reports, separations
+from service.store import announcements, candidates, erasure, ledger, people, reports, separations
 from service.store.database import Connection
 
 Row = dict[str, Any]
@@ -67,6 +67,7 @@ def cut(
         people.touch(conn, ledger.members(conn, conflict_id))
         ledger.thaw(conn, conflict_id, now, BY, note=reason or people.UNLINKED)
     separations.separate(conn, contact_id, unique_id, reason, now)
+    announcements.take_back(conn, [person_id])
     return people.unlink(conn, person_id, now)
 
 
@@ -93,6 +94,7 @@ def join(conn: Connection, contact_id: str, unique_id: str, reason: str | None, 
         people.touch(conn, ledger.members(conn, conflict_id))
         if ledger.conflict_kind(conn, conflict_id) == AMBIGUOUS:
             ledger.thaw(conn, conflict_id, now, BY, MatchedBy.MANUAL.value, reason)
+    announcements.take_back(conn, persons)
     people.cancel_waiting(conn, persons, "linked by hand", now)
     kept = people.link(conn, contact_id, unique_id, MatchedBy.MANUAL, now)
     ledger.drop_bases(conn, [kept])

@@ -12,15 +12,13 @@ from typing import Any
 
 from service.core.records import Platform
 from service.decide.frame import Frame
-from service.store import announcements, mirror, outbox
+from service.store import announcements, consents, mirror, outbox
+from service.store.announcements import CONTACT_ADDED, JOURNEY_STARTED, OBJECTIVE_COMPLETED, UNSUBSCRIBED
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 from service.store.types import iso
 
-CONTACT_ADDED = "custom.digital_onboarding_contact_added"
-JOURNEY_STARTED = "custom.digital_onboarding_journey_started"
-OBJECTIVE_COMPLETED = "custom.digital_onboarding_objective_completed"
-UNSUBSCRIBED = "custom.digital_onboarding_unsubscribed"
+__all__ = ["CONTACT_ADDED", "JOURNEY_STARTED", "OBJECTIVE_COMPLETED", "UNSUBSCRIBED", "announce", "unsubscribed"]
 
 _NAMESPACE = uuid.UUID("7c3fb0a4-5d1e-4d4b-9c57-0f3c2b1a6e8d")
 BATCH = 500
@@ -34,17 +32,21 @@ def sync_id(kind: str, *parts: str) -> str:
 
 def announce(conn: Connection, frame: Frame) -> None:
     """All happenings since `activities.since` of people whom OnVoard knows, that were not announced yet."""
-    for source in (announcements.added, announcements.completed, announcements.started):
+    for source in announcements.SOURCES:
         while rows := source(conn, frame.activities_since, BATCH):
             _stage(conn, frame, rows)
             announcements.done(conn, source, rows)
 
 
 def unsubscribed(conn: Connection, frame: Frame, person_id: int, onvoard: Row, digital: Row, falls: int) -> None:
-    """An opt-out that began on Digital Onboarding after the person was first seen; `falls` counts those before it."""
+    """An e-mail opt-out that began on Digital Onboarding after the two sides had agreed; `falls` counts those before
+    it. Of one that began earlier, or is of another channel, `announce` tells."""
+    consents.told(conn, digital["unique_id"])
     # A time that a probe of ours has moved is not the opt-out's: then it was when we heard of it.
     theirs = digital["edited_at"] is not None and digital["edited_at"] == digital["updated_at"]
     at = digital["edited_at"] if theirs else digital["refreshed_at"] or frame.now
+    if at < frame.activities_since:
+        return
     row = {
         "kind": UNSUBSCRIBED, "person_id": person_id, "contact_id": onvoard["id"], "unique_id": digital["unique_id"],
         "key": str(falls), "at": at, "data": {"channel": "email"},

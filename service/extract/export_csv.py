@@ -21,7 +21,8 @@ from service.platforms.digital_onboarding import wire
 TEXTS = (*wire.TEXT_FIELDS, "id")
 FLAGS = wire.FLAG_FIELDS
 TIMES = ("inserted_at", "updated_at")
-FIELDS = {*TEXTS, *FLAGS, *TIMES, "meta_public"}
+JOURNEY = "journey.template_id"
+FIELDS = {*TEXTS, *FLAGS, *TIMES, "meta_public", JOURNEY}
 _YES = {"true", "t", "1", "y", "yes"}
 _NO = {"false", "f", "0", "n", "no", ""}
 _DONE = {*_YES, "complete", "completed", "done"}

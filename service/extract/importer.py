@@ -11,7 +11,7 @@ from service.core.mapping import normal_email
 from service.extract import export_csv
 from service.extract.export_csv import BadRow, Contact
 from service.progress import Progress
-from service.store import absorb, mirror
+from service.store import absorb, consents, journeys, mirror
 from service.store.database import Connection, Database
 from service.store.mirror import Row
 from service.store.types import iso
@@ -63,7 +63,10 @@ def _save(conn: Connection, contacts: Sequence[Contact], run_id: int, now: datet
     absorb.removed_on_digital_onboarding(conn, anew, run_id, now)
     living -= {row["unique_id"] for row in others}
     kept = [contact for contact in contacts if contact.unique_id in living]
-    mirror.save_digital_contacts(conn, [_merged(known.get(c.unique_id), c) for c in kept])
+    merged = [_merged(known.get(c.unique_id), c) for c in kept]
+    mirror.save_digital_contacts(conn, merged)
+    journeys.seen(conn, [(None, row) for row in merged], now)
+    consents.began(conn, [(known.get(row["unique_id"]), row) for row in merged], now)
     mirror.save_completions(
         conn,
         [

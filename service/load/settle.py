@@ -127,13 +127,14 @@ class Settler:
 
     @staticmethod
     def _journey(settlement: Settlement, row: Row, journey: Any) -> None:
-        """The answer to a start; None where only an upsert said that there is one, without its id: then it has ours."""
+        """The answer to a start; None where only an upsert said that there is one, without its id: then it has ours,
+        and began when the start was sent."""
         answered = {} if journey is None else absorb.row_of(journey)
         started = {
             "id": answered.get("id") or row["sync_id"], "unique_id": row["target"],
             "template_id": row["payload"]["template_id"], "name": row["payload"].get("name"),
             "slug": answered.get("slug"), "web_client_url": answered.get("web_client_url"),
-            "started_at": settlement.now, "raw": answered.get("raw") or {},
+            "started_at": settlement.now if answered else row["updated_at"], "raw": answered.get("raw") or {},
         }  # fmt: skip
         mirror.save_records(settlement.conn, t.digital_onboarding_journeys, [started])
         settlement.done(row)
@@ -152,9 +153,11 @@ class Settler:
         stored = [c for u, c in (created | existing).items() if u in existing or u in first]
         erased = outbox.of_the_erased(conn, [row["id"] for row in rows])
         stored = [c for c in stored if by_id[c.unique_id]["id"] not in erased]
+        opted_out = {u for u, row in by_id.items() if row["lane"] == Lane.OPT_OUT}
         absorb.digital_contacts(
-            conn, stored, origin="push", asked_at=answer.asked_at, run_id=self.run_id, now=now, created=first
-        )
+            conn, stored, origin="push", asked_at=answer.asked_at, run_id=self.run_id, now=now, created=first,
+            opted_out=opted_out,
+        )  # fmt: skip
         settled: list[tuple[Row, Any]] = []
         for unique_id, row in by_id.items():
             answered = created.get(unique_id) or existing.get(unique_id)

@@ -49,8 +49,7 @@ def export_csv(state: DigitalOnboarding) -> str:
 
 
 def _row(state: DigitalOnboarding, contact: Contact, objectives: list[str]) -> dict[str, str]:
-    shown = render(state, contact)
-    shown.pop("journey", None)
+    shown = {key: value for key, value in render(state, contact).items() if key in (*FIELDS, *SYSTEM_FIELDS)}
     for name in FLAG_FIELDS:
         shown[name] = "true" if shown[name] else "false"
     shown["meta_public"] = json.dumps(shown["meta_public"], ensure_ascii=False, sort_keys=True)

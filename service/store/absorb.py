@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.core.rules import Source
-from service.store import bulk, erasure, ledger, mirror, people, traces, watching
+from service.store import bulk, consents, erasure, journeys, ledger, mirror, people, traces, watching
 from service.store import tables as t
 from service.store.mirror import Row
 
@@ -170,10 +170,11 @@ def digital_contacts(
     run_id: int,
     now: datetime,
     created: frozenset[str] = frozenset(),
+    opted_out: Collection[str] = (),
 ) -> None:
     """Contacts as Digital Onboarding answered them at `asked_at` (by its clock).
 
-    `created` are the unique_ids that this very request of ours brought into being.
+    `created` are the unique_ids that this very request of ours brought into being, `opted_out` those that it opted out.
     """
     rows = [row_of(contact) for contact in contacts if contact.unique_id]
     known = mirror.known_digital_contacts(conn, [row["unique_id"] for row in rows])
@@ -186,6 +187,9 @@ def digital_contacts(
             new |= {"created_by_bridge": True, "announced": True}
         saved.append(new)
     mirror.save_digital_contacts(conn, saved)
+    pairs = [(known.get(row["unique_id"]), row) for row in saved]
+    journeys.seen(conn, pairs, now)
+    consents.began(conn, [pair for pair in pairs if pair[1]["unique_id"] not in opted_out], now)
     _settle_addresses(conn, [row["unique_id"] for row in rows], now)
     living = {row["unique_id"] for row in rows}
     _completions(conn, [contact for contact in contacts if contact.unique_id in living], origin)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, exists, func, or_, select, update
 
+from service.core.records import Platform
 from service.store import tables as t
+from service.store.consents import EMAIL
+from service.store.outbox import Lane
 from service.store.planner import unindexed
+
+CONTACT_ADDED = "custom.digital_onboarding_contact_added"
+JOURNEY_STARTED = "custom.digital_onboarding_journey_started"
+OBJECTIVE_COMPLETED = "custom.digital_onboarding_objective_completed"
+UNSUBSCRIBED = "custom.digital_onboarding_unsubscribed"
 
 Row = dict[str, Any]
 _P, _OV, _DO = t.persons, t.onvoard_contacts, t.digital_onboarding_contacts
@@ -34,7 +42,7 @@ _ADDED = _to_people(_DO, _DO.c.inserted_at).where(~_DO.c.created_by_bridge, _DO.
 
 def added(conn: Connection, since: datetime, limit: int) -> list[Row]:
     return [
-        {**row, "kind": "custom.digital_onboarding_contact_added", "key": "", "data": {}}
+        {**row, "kind": CONTACT_ADDED, "key": "", "data": {}}
         for row in conn.execute(_ADDED, {"since": since, "most": limit}).mappings()
     ]
 
@@ -47,7 +55,7 @@ def completed(conn: Connection, since: datetime, limit: int) -> list[Row]:
     return [
         {
             **row,
-            "kind": "custom.digital_onboarding_objective_completed",
+            "kind": OBJECTIVE_COMPLETED,
             "key": row["objective_key"],
             "data": {
                 "objective_key": row["objective_key"],
@@ -66,7 +74,7 @@ def started(conn: Connection, since: datetime, limit: int) -> list[Row]:
     return [
         {
             **row,
-            "kind": "custom.digital_onboarding_journey_started",
+            "kind": JOURNEY_STARTED,
             "key": row["id"],
             "data": {
                 "journey_id": row["id"],
@@ -75,6 +83,45 @@ def started(conn: Connection, since: datetime, limit: int) -> list[Row]:
             },
         }
         for row in rows
+    ]
+
+
+_R, _O = t.opt_outs, t.outbox
+_EARLIER = _R.alias("earlier")
+_LIFTED = (
+    select(func.count())
+    .where(_EARLIER.c.contact == _R.c.contact, _EARLIER.c.platform == _R.c.platform, _EARLIER.c.id < _R.c.id)
+    .where(_EARLIER.c.channel == _R.c.channel, _EARLIER.c.lifted_at.is_not(None))
+    .scalar_subquery()
+)
+_OURS = exists().where(
+    _O.c.platform == _R.c.platform, _O.c.lane == int(Lane.OPT_OUT), _O.c.target == _R.c.contact, _O.c.attempts > 0,
+    _O.c.person_id == _P.c.id,
+)  # fmt: skip
+
+
+def opted_out(conn: Connection, since: datetime, limit: int) -> list[Row]:
+    """What the consent lane did not tell: of other channels, and what began before the two sides had agreed."""
+    query = (
+        select(
+            _P.c.id.label("person_id"), _OV.c.id.label("contact_id"), _R.c.contact.label("unique_id"),
+            _R.c.tell_at.label("at"), _R.c.id, _R.c.channel, _LIFTED.label("falls"),
+        )
+        .select_from(_R)
+        .join(_P, and_(_P.c.unique_id == _R.c.contact, _P.c.state == "active", unindexed(_P.c.conflict_id).is_(None)))
+        .join(_OV, and_(_OV.c.id == _P.c.onvoard_contact_id, _OV.c.deleted_at.is_(None)))
+        .where(_R.c.platform == Platform.DIGITAL_ONBOARDING.value, _R.c.lifted_at.is_(None))
+        .where(_R.c.tell_at.is_not(None), _R.c.tell_at >= since, or_(_R.c.channel != EMAIL, ~_OURS))
+        .limit(limit)
+    )  # fmt: skip
+    return [
+        {
+            **row,
+            "kind": UNSUBSCRIBED,
+            "key": str(row["falls"]) if row["channel"] == EMAIL else f"{row['channel']} {row['falls']}",
+            "data": {"channel": row["channel"]},
+        }
+        for row in conn.execute(query).mappings()
     ]
 
 
@@ -93,7 +140,35 @@ def done(conn: Connection, source: Source, rows: Sequence[Row]) -> None:
             theirs = [row["unique_id"] for row in rows if row["objective_key"] == key]
             conn.execute(_TOLD[source], {"ids": theirs, "key": key})
     else:
-        conn.execute(_TOLD[source], {"ids": [row["unique_id" if source is added else "key"] for row in rows]})
+        conn.execute(_TOLD[source], {"ids": [row[_CALLED[source]] for row in rows]})
+
+
+def take_back(conn: Connection, person_ids: Sequence[int]) -> None:
+    """What waits for these people was meant for another contact: it has not been told, and is once they are linked."""
+    unsent = (_O.c.lane == int(Lane.ACTIVITY), _O.c.status == "pending", _O.c.attempts == 0)
+    waiting = conn.execute(select(_O.c.id, _O.c.payload).where(_O.c.person_id.in_(person_ids), *unsent)).all()
+    for row in waiting:
+        _untold(conn, row.payload["type"], row.payload["record_data"], row.payload["timestamp"])
+    conn.execute(delete(_O).where(_O.c.id.in_([row.id for row in waiting])))
+
+
+def _untold(conn: Connection, kind: str, data: Row, timestamp: int) -> None:
+    who, journeys = data["unique_id"], t.digital_onboarding_journeys
+    if kind == UNSUBSCRIBED:
+        here = (_R.c.platform == Platform.DIGITAL_ONBOARDING.value, _R.c.contact == who, _R.c.lifted_at.is_(None))
+        began = datetime.fromtimestamp(timestamp, UTC)
+        conn.execute(update(_R).where(*here, _R.c.channel == data["channel"]).values(tell_at=began))
+        return
+    where = {
+        CONTACT_ADDED: (_DO, _DO.c.unique_id == who),
+        JOURNEY_STARTED: (journeys, journeys.c.id == data.get("journey_id")),
+        OBJECTIVE_COMPLETED: (
+            _COMPLETIONS,
+            and_(_COMPLETIONS.c.unique_id == who, _COMPLETIONS.c.objective_key == data.get("objective_key")),
+        ),
+    }  # fmt: skip
+    table, of_it = where[kind]
+    conn.execute(update(table).where(of_it).values(announced=False))
 
 
 def _told(column: Any) -> Any:
@@ -105,4 +180,7 @@ _TOLD: dict[Source, Any] = {
     added: _told(_DO.c.unique_id),
     completed: _told(_COMPLETIONS.c.unique_id).where(_COMPLETIONS.c.objective_key == bindparam("key")),
     started: _told(t.digital_onboarding_journeys.c.id),
+    opted_out: update(_R).where(_R.c.id.in_(bindparam("ids", expanding=True))).values(tell_at=None),
 }
+_CALLED: dict[Source, str] = {added: "unique_id", started: "key", opted_out: "id"}
+SOURCES: tuple[Source, ...] = (added, completed, started, opted_out)

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, and_, bindparam, case, exists, func, insert, 
 
 from service.core.records import Platform
 from service.store import tables as t
-from service.store.mirror import in_parts
+from service.store.bulk import among
+from service.store.mirror import in_parts, moved_at
 
 Row = dict[str, Any]
 EMAIL, SMS = "email", "sms"
@@ -45,6 +46,53 @@ def _notes() -> Sequence[Any]:
         theirs = (_R.c.platform == platform.value, _R.c.channel == channel, _R.c.lifted_at.is_(None))
         statements.append(update(_R).where(*theirs, _R.c.contact.in_(back)).values(lifted_at=now))
     return statements
+
+
+_HELD: Any = select(_R.c.contact, _R.c.channel).where(
+    _R.c.platform == Platform.DIGITAL_ONBOARDING.value, _R.c.lifted_at.is_(None), among(_R.c.contact, "contacts")
+)
+
+
+def began(conn: Connection, contacts: Iterable[tuple[Row | None, Row]], now: datetime) -> None:
+    """Opt-outs on Digital Onboarding of contacts, as they were (None: unknown) and as they are, of which the platform
+    has shown or said otherwise before: noted with their own time, of which OnVoard is to be told."""
+    found = {
+        (row["unique_id"], channel): (before, row)
+        for before, row in contacts if before is not None and before["removed_at"] is None
+        for channel, flag in ((EMAIL, "unsubscribe_email"), (SMS, "unsubscribe_sms"))
+        if row[flag] is True and _was_in(before, flag)
+    }  # fmt: skip
+    if not found:
+        return
+    held = {tuple(each) for each in conn.execute(_HELD, {"contacts": [contact for contact, _ in found]})}
+    rows = [
+        {
+            "platform": Platform.DIGITAL_ONBOARDING.value, "contact": key[0], "channel": key[1],
+            "email_key": row["email_key"], "source": "unsubscribed", "seen_at": now,
+            "tell_at": moved_at(before, row, now),
+        }
+        for key, (before, row) in found.items() if key not in held
+    ]  # fmt: skip
+    if rows:
+        conn.execute(insert(_R), rows)
+
+
+def _was_in(before: Row, flag: str) -> bool:
+    """An answer of the platform's own shows a flag that is not set as null, or not at all."""
+    return before[flag] is False or (before[flag] is None and before["refreshed_at"] is not None)
+
+
+_TOLD = (
+    update(_R)
+    .where(_R.c.platform == Platform.DIGITAL_ONBOARDING.value, _R.c.contact == bindparam("who"))
+    .where(_R.c.channel == EMAIL, _R.c.tell_at.is_not(None))
+    .values(tell_at=None)
+)
+
+
+def told(conn: Connection, unique_id: str) -> None:
+    """OnVoard is told of this contact's e-mail opt-out, or need not be."""
+    conn.execute(_TOLD, {"who": unique_id})
 
 
 def _living(table: t.Table) -> Any:

@@ -192,6 +192,13 @@ def known_digital_contacts(conn: Connection, unique_ids: Iterable[str]) -> dict[
     return {row["unique_id"]: dict(row) for row in rows}
 
 
+def moved_at(before: Row, row: Row, now: datetime) -> datetime:
+    """When a user changed a contact of Digital Onboarding's, as it was and as it is: a time that a write of ours has
+    moved is not the change's, and then it is when we hear of it."""
+    edited: datetime | None = row["edited_at"]
+    return edited if edited is not None and edited != before["edited_at"] else now
+
+
 def save_records(conn: Connection, table: Table, rows: Sequence[Row], key: str = "id") -> None:
     """Any other record: the last word counts, and an unchanged one is not written."""
     if rows:

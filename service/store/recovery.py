@@ -28,7 +28,7 @@ _TRACED = and_(
 )
 _AGAIN = or_(_O.c.status == "held", and_(_O.c.status == "unknown", _O.c.lane < int(Lane.ACTIVITY), not_(_TRACED)))
 _LEFT_HALF_SAID = (
-    _becomes("unknown", _O.c.status == "sending"),
+    update(_O).where(_O.c.status == "sending").values(status="unknown"),  # `updated_at` stays when it was sent
     # Its answer may have been lost as well.
     _becomes("unknown", _TRACED, _O.c.status == "pending", _O.c.attempts > 0),
     # The opt-outs of a suppressed person have nobody left who could decide them anew.

@@ -140,7 +140,9 @@ opt_outs = Table(
     Column("source", Text, nullable=False),  # unsubscribed, spam, hard_bounce, suppressed
     Column("seen_at", UtcDateTime, nullable=False),
     Column("lifted_at", UtcDateTime),  # the platform showed an opt-in again
+    Column("tell_at", UtcDateTime),  # when it began on Digital Onboarding, while OnVoard has not been told
     Index("ix_opt_outs_contact_platform_channel", "contact", "platform", "channel"),
+    Index("ix_opt_outs_untold", "id", **where("tell_at IS NOT NULL")),
     sqlite_autoincrement=True,
 )
 

@@ -21,6 +21,7 @@ from service.store.tables import Table
 _NOT_COMPARED = {
     "raw", "deleted_at", "email_key", "link_unique_id", "content_hash", "edited_at", "own_modified_at", "seen_at",
     "dirty", "sync_id", "origin", "unique_id_key", "refreshed_at", "removed_at", "created_by_bridge", "announced",
+    "unexamined",
 }  # fmt: skip
 
 

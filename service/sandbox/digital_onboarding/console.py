@@ -15,7 +15,7 @@ from service.sandbox.locking import locked
 _CONSOLE = """
     add_contact add_objective add_template complete_objective completions_of configure_webhook contact
     contact_list edit_contact expire_tokens journeys_of remove_contact rename_contact restore_credentials
-    resubscribe unsubscribe
+    resubscribe start_journey unsubscribe
 """
 
 
@@ -124,6 +124,14 @@ class DigitalOnboarding(Store):
         """`{objective key: ISO time}`."""
         owner = self.record(unique_id).id
         return {key: iso_micro(at) for (contact_id, key), at in self.completions.items() if contact_id == owner}
+
+    @locked
+    def start_journey(self, unique_id: str, template_id: str) -> str:
+        """A user of the team starts a journey; its id. Raises KeyError for an unknown template."""
+        contact = self.record(unique_id)
+        journey = contacts.add_journey(self, contact, template_id)
+        self._touched(contact)
+        return journey.id
 
     @locked
     def journeys_of(self, unique_id: str) -> list[dict[str, Any]]:

@@ -33,6 +33,8 @@ def render(store: Store, contact: Contact) -> dict[str, Any]:
     if store.settings.echo_journey:
         started = [each for each in store.journeys.values() if each.contact_id == contact.id]
         shown["journey"] = {"template_id": started[-1].template_id} if started else None
+    if store.settings.echo_objectives:
+        shown |= {key: iso_micro(at) for (owner, key), at in store.completions.items() if owner == contact.id}
     shown["id"] = contact.id
     shown["inserted_at"] = iso_micro(contact.inserted_at)
     shown["updated_at"] = iso_micro(contact.updated_at)

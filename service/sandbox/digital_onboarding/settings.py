@@ -20,6 +20,7 @@ class DigitalOnboardingSettings:
     - `answer_order`: order of the contacts in a batch answer (trap 53).
     - `dotted_journey`: the literal key `journey.template_id` starts a journey too (trap 51); nested always does.
     - `echo_journey`: answers carry `{"journey": {"template_id": ...}}` of the newest journey.
+    - `echo_objectives`: answers carry the keys of completed objectives, with their times.
     - `listing`: `GET /v1/contacts` and `GET /v1/contacts/:id` work (undocumented; 403 otherwise).
     - `webhook_content_type`, `webhook_retry_delay` and `webhook_timeout` in seconds, `webhook_retries`.
     """
@@ -35,6 +36,7 @@ class DigitalOnboardingSettings:
     answer_order: Literal["sent", "reversed"] = "sent"
     dotted_journey: bool = True
     echo_journey: bool = False
+    echo_objectives: bool = False
     listing: bool = False
     webhook_content_type: str = "application/octet-stream"
     webhook_retry_delay: float = 0.2
