@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from service.bridge import Bridge, local_now, no_surprises
+from service.core.loaders import announced
 from service.core.records import Platform
+from service.loader_files import read_loaders
 from service.mapping_file import field_map
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.wire import JourneyForm
@@ -58,4 +60,6 @@ async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]
         on_surprise=surprises[Platform.DIGITAL_ONBOARDING].update,
     )
     async with onvoard, digital:
-        yield Bridge(settings, db, onvoard, digital, field_map(settings), surprises=surprises, rules=ruleset(settings))
+        mapping, loaders = field_map(settings), read_loaders(settings)
+        rules = ruleset(settings, announced(loaders))
+        yield Bridge(settings, db, onvoard, digital, mapping, surprises=surprises, rules=rules, loaders=loaders)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from service.core.loaders import Loader
 from service.core.mapping import FieldMap
 from service.core.records import Platform
 from service.core.rules import NO_RULES, Ruleset
@@ -46,6 +47,7 @@ class Bridge:
     surprises: Mapping[Platform, Counter[str]] = field(default_factory=no_surprises)
     """What the clients found beyond the documents and no run has counted yet."""
     rules: Ruleset = NO_RULES
+    loaders: tuple[Loader, ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,10 +61,11 @@ class Report:
     refused: dict[str, int] = field(default_factory=dict)  # records without an id, by stream
     new_conflicts: int = 0
     new_dead: int = 0
+    stopped: dict[str, str] = field(default_factory=dict)  # loaders that went on until now, and why they do no longer
 
     @property
     def needs_person(self) -> bool:
-        return bool(self.held or self.new_conflicts or self.new_dead)
+        return bool(self.held or self.new_conflicts or self.new_dead or self.stopped)
 
     @property
     def outcome(self) -> str:
@@ -76,6 +79,7 @@ class Report:
             "held": {platform.value: why for platform, why in self.held.items()},
             "new_conflicts": self.new_conflicts,
             "new_dead_letters": self.new_dead,
+            "stopped_loaders": self.stopped,
         }
 
 

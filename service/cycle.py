@@ -6,22 +6,26 @@ import json
 from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
 
 from service.bridge import Bridge, Report
 from service.core.guard import Limits
+from service.core.loaders import Loader, Survey
 from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.core.rules import SetMetaPublic
 from service.core.windows import EPOCH
-from service.decide import acting, brake, consent_lane, deletion, examining, happenings, linking, merging
+from service.decide import acting, brake, consent_lane, deletion, examining, happenings, linking, loading, merging
 from service.decide.frame import Frame
 from service.extract.digital_onboarding import DigitalReader
 from service.extract.inbox import Inbox
+from service.extract.loaders import LoaderReader, mapped
 from service.extract.onvoard import OnvoardReader
 from service.extract.sweeping import Sweeper
+from service.load import loader_schema
 from service.load.drain import Drain
 from service.load.settle import Settler
 from service.progress import Progress, Silent
@@ -33,6 +37,7 @@ from service.store import (
     erasure,
     firings,
     ledger,
+    loaded,
     looks,
     mirror,
     outbox,
@@ -50,7 +55,8 @@ Batch = Callable[[Connection, Frame, str], str | None]
 PASSES = 20
 """A creation is followed by what fills it, and that by nothing: three passes. More is a defect, and it ends."""
 
-LISTINGS = ("contact_property_types", "resources", "resource_property_types", "activity_types", "webhooks")
+SCHEMA = ("contact_property_types", "resources", "resource_property_types", "activity_types")
+LISTINGS = (*SCHEMA, "webhooks")
 ACTIVITY_TYPES = frozenset(
     {happenings.CONTACT_ADDED, happenings.JOURNEY_STARTED, happenings.OBJECTIVE_COMPLETED, happenings.UNSUBSCRIBED}
 )
@@ -70,6 +76,8 @@ class Cycle:
         )
         self.sweeper = Sweeper(self.onvoard)
         self.digital = DigitalReader(bridge.digital, bridge.db, run_id, bridge.now, progress, batch)
+        allowed, taken = bridge.rules.meta_public, mapped(bridge.mapping)
+        self.loaders = LoaderReader(bridge.db, run_id, bridge.now, allowed, taken)
         settler = Settler(bridge.mapping, run_id)
         self.drain = Drain(bridge.onvoard, bridge.digital, bridge.db, settler, bridge.now, progress, batch)
 
@@ -177,6 +185,28 @@ class Cycle:
             rules=self.bridge.rules,
         )
 
+    async def read_loaders(self, *, told: bool = True) -> None:
+        """The results of the operator's SELECTs; what is new of them is staged by `decide`. `told`: whoever runs this
+        hears of a loader that has stopped."""
+        loaders = [loader for loader in self.bridge.loaders if loader.enabled]
+        if loaders:
+            await self.bridge.db.run(lambda conn: people.adopt(conn, self.bridge.now()))
+        for loader in loaders:
+            await self.loaders.read(loader, told=told)
+
+    async def _complete_schema(self) -> None:
+        """What loaders are about to push rests on properties and activity types."""
+        for loader in self.bridge.loaders:
+            survey = await self.bridge.db.run(partial(_unmade, loader))
+            if survey is None:
+                continue
+            why = await loader_schema.make(self.bridge.onvoard, survey)
+            for name in SCHEMA:
+                await self.onvoard.listing(name)
+            if why:
+                await self.bridge.db.run(partial(loaded.withdraw_all, loader=loader, now=self.bridge.now()))
+                await self.loaders.stop(loader, why, self.report.run_id)
+
     async def decide(self, *, brake_on: bool = True) -> None:
         """Everything that changed, decided and on record; what the brake holds is not for the drain to see."""
         db = self.bridge.db
@@ -190,7 +220,7 @@ class Cycle:
         await db.run(lambda conn: consent_lane.spread_of_frozen(conn, frame))  # who was frozen just now
         await db.run(lambda conn: deletion.opt_out(conn, frame))
         await db.run(lambda conn: happenings.announce(conn, frame))
-        await self._in_batches([acting.act], frame)
+        await self._in_batches([acting.act, *self._loading], frame)
         held = await db.run(lambda conn: brake.rule(conn, frame))
         for platform in held.keys() - self.report.held.keys():  # at once, and once in a run
             _log.warning("held by the brake", platform=platform.value, why=held[platform], hint="contact-bridge status")
@@ -202,6 +232,10 @@ class Cycle:
             while after is not None:
                 after = await self.bridge.db.run(lambda conn, batch=batch, after=after: batch(conn, frame, after))  # type: ignore[misc]
 
+    @property
+    def _loading(self) -> Sequence[Batch]:
+        return [partial(loading.stage, loader) for loader in self.bridge.loaders]
+
     async def _ask_before_setting(self, frame: Frame) -> None:
         """With the keys of meta_public that are about to be set, all others are said again: as they are now."""
         if self.bridge.settings.digital_onboarding.refresh != "probe":
@@ -209,7 +243,17 @@ class Cycle:
         setting = [rule.name for rule in frame.rules.enabled if isinstance(rule.then, SetMetaPublic)]
         waiting = await self.bridge.db.run(outbox.meta_awaited)
         due = await self.bridge.db.run(lambda conn: firings.awaiting(conn, setting)) if setting else []
-        await self.digital.probe_all(sorted({*waiting, *due}))
+        await self.digital.probe_all(sorted({*waiting, *due, *await self._loaders_would_set(frame)}))
+
+    async def _loaders_would_set(self, frame: Frame) -> set[str]:
+        found: set[str] = set()
+        for loader in self.bridge.loaders:
+            after: str | None = ""
+            while after is not None:
+                look = partial(loading.about_to_be_set, loader, frame=frame, after=after)
+                some, after = await self.bridge.db.run(look)
+                found |= set(some)
+        return found
 
     def decide_at_once(self, conn: Connection, *, brake_on: bool = True) -> None:
         """The same within one transaction: for a plan, which is rolled back."""
@@ -222,11 +266,12 @@ class Cycle:
         consent_lane.spread_of_frozen(conn, frame)
         deletion.opt_out(conn, frame)
         happenings.announce(conn, frame)
-        _all(conn, frame, [acting.act])
+        _all(conn, frame, [acting.act, *self._loading])
         self.report.held = brake.rule(conn, frame)
 
     async def push(self, *, only: Set[int] | None = None) -> int:
         """What is pending, or `only` these; activities once `setup` has made their types. -> how many were sent"""
+        await self._complete_schema()
         return await self.drain.all(activities=await self.bridge.db.run(_activities_ready), only=only)
 
     async def reconcile_and_push(self, *, brake_on: bool = True) -> None:
@@ -242,6 +287,7 @@ class Cycle:
             self.report.new_conflicts = ledger.new_conflicts(conn, run_id)
             self.report.new_dead = outbox.new_dead(conn, self.started_at)
             self.report.pushed = outbox.counts(conn, run_id)
+            self.report.stopped = self.loaders.stopped
             self.report.refused = dict(+(self.onvoard.refused + self.digital.refused))
 
         await self.bridge.db.run(look)
@@ -249,6 +295,12 @@ class Cycle:
 
 def _activities_ready(conn: Connection) -> bool:
     return mirror.activity_type_accessors(conn) >= ACTIVITY_TYPES
+
+
+def _unmade(loader: Loader, conn: Connection) -> Survey | None:
+    """What a loader's result needs on OnVoard that is not there, if something of it is to leave."""
+    survey = loaded.survey(conn, loader) if loaded.waits(conn, loader) else None
+    return survey if survey is not None and loader_schema.lacking(conn, survey) else None
 
 
 def _meet(conn: Connection, frame: Frame) -> Frame:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service import resources, toml_lines
-from service.core.mapping import MADE_BY_ONVOARD, Authority, ClearWith, FieldMap, FieldRule, Kind
+from service.core.mapping import MADE_BY_ONVOARD, PREDEFINED, Authority, ClearWith, FieldMap, FieldRule, Kind
 from service.errors import SettingsError
 from service.formats import FORMATS
 from service.platforms.digital_onboarding import wire
@@ -24,8 +24,6 @@ KEYS = (*NEEDED, "kind", "authority")
 DIGITAL_ONBOARDING = frozenset(wire.TEXT_FIELDS) - {"unique_id", "email"}
 # OnVoard's top-level text fields; everything else is a property.
 ONVOARD = {"name": {Kind.TEXT, Kind.NAME}, "phone": {Kind.TEXT, Kind.PHONE}}
-# Properties that every account has (the vendor's help: "Predefined contact properties").
-PREDEFINED = MADE_BY_ONVOARD | {"country", "region", "city", "street_address", "postal_code", "timezone", "dob"}
 CONSENT = {"email_unsubscribed", "accepts_marketing_emails", "email_double_optin_status", *wire.FLAG_FIELDS}
 FITS = {
     Kind.NAME: {"name_title", "name_first", "name_last", "name_suffix"},

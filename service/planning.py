@@ -43,6 +43,7 @@ async def plan(bridge: Bridge, *, full: bool = False, progress: Progress | None 
     async def work(cycle: Cycle) -> None:
         await cycle.pull(full=full)
         await bridge.db.run(lambda conn: people.adopt(conn, bridge.now()))
+        await cycle.read_loaders(told=False)
         made.append(await foresee(bridge, cycle))
 
     await run(bridge, "plan", work, progress)

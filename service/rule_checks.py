@@ -8,11 +8,13 @@ from collections.abc import Collection
 
 from service import checks
 from service.checks import BLOCKED, Check, asked
+from service.core.loaders import announced
 from service.core.nearest import did_you_mean
 from service.core.rules import ActivityOf, PropertyAt, Ruleset
 from service.core.targets import unknown_targets
 from service.errors import PlatformError, RuleBroken, SettingsError
-from service.rules_file import ruleset
+from service.loader_files import read_loaders
+from service.rules_file import Loaded, ruleset
 from service.settings import Settings
 from service.setup import What, known_of
 
@@ -41,7 +43,7 @@ async def all_checks(settings: Settings) -> list[Check]:
 def check_file(settings: Settings) -> tuple[Ruleset | None, Check]:
     path = settings.paths.rules
     try:
-        found = ruleset(settings)
+        found = ruleset(settings, _loaded(settings))
     except SettingsError as error:
         return None, Check(FILE, False, "; ".join(error.problems), f"mend {path}", exit_code=2)
     if not path.exists():
@@ -51,6 +53,14 @@ def check_file(settings: Settings) -> tuple[Ruleset | None, Check]:
     named = ", ".join(personal(found.meta_public))
     advice = f"whoever opens a journey can read meta_public: keep {named} out of it" if named else ""
     return found, Check(FILE, True, told, advice)
+
+
+def _loaded(settings: Settings) -> Loaded:
+    """What loaders announce; files that cannot be read have a line of their own."""
+    try:
+        return announced(read_loaders(settings))
+    except SettingsError:
+        return {}
 
 
 def personal(keys: Collection[str]) -> list[str]:

@@ -111,6 +111,7 @@ async def sync(
         await cycle.pull(full=full, allow_empty=allow_mass_change)
         await cycle.look_into_inbox()
         await cycle.refresh(full=full)
+        await cycle.read_loaders()
         await cycle.reconcile_and_push(brake_on=not allow_mass_change)
 
     return await run(bridge, "sync", work, progress)

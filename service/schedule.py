@@ -67,6 +67,7 @@ async def _objectives(run: Cycle) -> None:
 async def _reconcile(run: Cycle) -> None:
     await run.take_up()
     await run.ask_about_strangers()
+    await run.read_loaders()
     await run.reconcile_and_push()
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from service import setup
 from service.cli.main import cli
 from service.cycle import ACTIVITY_TYPES
+from service.load import needs
 from service.sandbox import Sandbox
 from service.store import cursors, migrate, mirror, tables
 from service.store.database import Database
@@ -111,7 +112,7 @@ def accepted(sandbox: Sandbox) -> int:
 def test_a_lost_answer_makes_nothing_twice(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, at: str, fault: Any
 ) -> None:
-    monkeypatch.setattr(setup, "PAUSE", 0)
+    monkeypatch.setattr(needs, "PAUSE", 0)
     sandbox.fail("onvoard", fault, method="POST", path=at)
     result = run()
     assert result.exit_code == 0, result.output
@@ -274,7 +275,7 @@ def test_the_webhook_is_made_and_brought_back(sandbox: Sandbox, monkeypatch: pyt
 
 def test_a_lost_answer_makes_no_second_webhook(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     with_webhook(monkeypatch)
-    monkeypatch.setattr(setup, "PAUSE", 0)
+    monkeypatch.setattr(needs, "PAUSE", 0)
     sandbox.fail("onvoard", "reset_after", method="POST", path="/v2/webhooks")
     assert run().exit_code == 0
     assert len(sandbox.onvoard.webhooks) == 1

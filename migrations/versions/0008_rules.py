@@ -76,7 +76,7 @@ def upgrade() -> None:
         sa.Column("updated_at", UtcDateTime, nullable=False),
     )
     op.create_index("ix_loader_rows_person_id", "loader_rows", ["person_id"])
-    op.create_index("ix_loader_rows_loader_status_key", "loader_rows", ["loader", "status", "key"])
+    op.create_index("ix_loader_rows_open", "loader_rows", ["loader", "key"], **where("status IN ('due', 'staged')"))
     op.add_column("outbox", sa.Column("cause", sa.Text))
     op.create_index("ix_outbox_cause", "outbox", ["cause", "status"], **where("cause IS NOT NULL"))
     for table in EXAMINED:

@@ -38,10 +38,10 @@ def check(ctx: Context, output_format: str) -> int:
 async def _all(settings: Settings) -> list[Check]:
     import asyncio
 
-    from service import checks, rule_checks
+    from service import checks, loader_checks, rule_checks
 
     parts = await asyncio.gather(checks.all_checks(settings), rule_checks.all_checks(settings))
-    return [each for part in parts for each in part]
+    return [*(each for part in parts for each in part), await asyncio.to_thread(loader_checks.check, settings)]
 
 
 def _show(found: list[Check]) -> None:
@@ -90,10 +90,11 @@ async def _set_up(
     from service import app, setup
 
     async with app.open_bridge(settings, database) as bridge:
-        if dry_run:
-            return await setup.survey(bridge.onvoard, settings, **options), ""
         why_not = _no_mirror(settings, database)
-        parts = await setup.complete(bridge.onvoard, settings, **options)
+        more = [] if why_not else setup.of_loaders(bridge)
+        if dry_run:
+            return await setup.survey(bridge.onvoard, settings, more=more, **options), ""
+        parts = await setup.complete(bridge.onvoard, settings, more=more, **options)
         if not why_not:
             await setup.refresh_mirror(bridge)
         return parts, f"The mirror was left alone: {why_not}" if why_not else "The mirror knows of it."

@@ -13,6 +13,7 @@ from service.cli.context import Context, pass_context
 from service.cli.text import SIDES
 
 if TYPE_CHECKING:
+    from service.core.loaders import Loader
     from service.settings import Settings
     from service.store.reports import Connection
 
@@ -43,7 +44,7 @@ def status(ctx: Context, output_format: str) -> None:
 
 def gather(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any]:
     """The whole report. Its keys are relied upon by scripts."""
-    from service.store import firing_reports, reports
+    from service.store import firing_reports, loaded, reports
 
     outbox = reports.outbox_counts(conn)
     report: dict[str, Any] = {
@@ -59,9 +60,21 @@ def gather(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any
         "freshness": _freshness(conn, now, settings),
         "verifications": reports.verifications(conn),
         "rules": firing_reports.rules(conn),
+        "loaders": loaded.overview(conn, _loaders(settings)),
     }
     reasons = [*_why_not(report, reports.unseen(conn), reports.unfinished_backfills(conn))]
     return {"in_sync": not reasons, "reasons": reasons, **report}
+
+
+def _loaders(settings: Settings) -> Iterable[Loader]:
+    """Files that cannot be read are for `check` to tell of."""
+    from service.errors import SettingsError
+    from service.loader_files import read_loaders
+
+    try:
+        return read_loaders(settings)
+    except SettingsError:
+        return ()
 
 
 def _freshness(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any]:
@@ -99,6 +112,9 @@ def _why_not(report: Mapping[str, Any], unseen: Mapping[str, int], unfinished: I
         yield f"{_many(report['dead_letters'], 'dead letter')}: see contact-bridge outbox list"
     if report["conflicts"]:
         yield f"{_many(report['conflicts'], 'open conflict')}: see contact-bridge conflicts list"
+    for loader in report["loaders"]:
+        if loader["stopped"] and loader["enabled"]:
+            yield f"the loader {loader['name']} is stopped: {loader['stopped']}"
     for platform, number in unseen.items():
         if number:
             yield f"{_many(number, 'contact')} of {SIDES[platform]} changed and not yet reconciled"
@@ -148,6 +164,8 @@ def _show(report: Mapping[str, Any]) -> None:
     _verified(report["verifications"])
     columns = ("name", "enabled", "since", "fired", "waiting", "done", "dead", "skipped", "last_result")
     _table("Rules", report["rules"], {name: name.replace("_", " ") for name in columns})
+    columns = ("name", "target", "enabled", "ran_at", "rows", "changed", "waiting", "dead", "stopped")
+    _table("Loaders", report["loaders"], {name: name.replace("_at", "") for name in columns})
     _table("Jobs", report["jobs"], {"name": "job", "owner": "owner", "running": "running", "expires_at": "lease until"})
     _table(
         "Beyond the platforms' documents", report["surprises"],

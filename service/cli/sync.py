@@ -121,5 +121,7 @@ def tell(report: Report) -> None:
         output.write_line(f"Held towards {platform}: {why}. To let it pass: contact-bridge sync --allow-mass-change")
     if report.new_conflicts:
         output.write_line(f"New conflicts: {report.new_conflicts}. See: contact-bridge conflicts list")
+    for name, why in report.stopped.items():
+        output.write_line(f"The loader {name} is stopped: {why}. Nothing of it was pushed. See: contact-bridge check")
     if report.new_dead:
         output.write_line(f"New dead letters: {report.new_dead}. See: contact-bridge outbox list")

@@ -105,6 +105,8 @@ def plausible_email(text: str) -> bool:
 EMAIL = FieldRule("email", "email", ("email",), Kind.EMAIL)
 # Properties that OnVoard generates itself: they are read, and no value is ever sent (traps 8, and the vendor's help).
 MADE_BY_ONVOARD = frozenset({"first_name", "last_name", "is_from_eu", "age", "days_until_next_birthday"})
+# Properties that every account has (the vendor's help: "Predefined contact properties").
+PREDEFINED = MADE_BY_ONVOARD | {"country", "region", "city", "street_address", "postal_code", "timezone", "dob"}
 
 
 class FieldMap:

@@ -5,7 +5,7 @@ Templates are rows of `id` and `name`, objectives of `id`, `key` and `name`, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from service.core.nearest import did_you_mean
@@ -53,6 +53,14 @@ def objective_key(wanted: str, objectives: Iterable[Row]) -> str:
     if not keys:
         raise NoSuchTarget(f"the objective {wanted} has no key, so nothing can complete it")
     return keys[0]
+
+
+def meant(find: Callable[[str, Iterable[Row]], str], wanted: str, rows: Iterable[Row]) -> tuple[str, str | None]:
+    """What the platform calls something that an operator names, and why nobody can tell; `find`: one of the above."""
+    try:
+        return find(wanted, rows), None
+    except NoSuchTarget as error:
+        return wanted, str(error)
 
 
 def _missing(kind: str, wanted: str, known: Iterable[str | None]) -> NoSuchTarget:

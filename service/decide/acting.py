@@ -5,7 +5,6 @@ A firing waits until its person is linked and free, and ends where there is noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from service.core import targets
@@ -14,7 +13,7 @@ from service.core.records import Platform
 from service.core.rules import CompleteObjective, Rule, SetMetaPublic, StartJourney
 from service.decide.frame import Frame
 from service.decide.happenings import sync_id
-from service.store import firings, outbox
+from service.store import firings, goals, outbox
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 from service.store.types import iso
@@ -39,9 +38,8 @@ class _Batch:
     def __init__(self, conn: Connection, frame: Frame, rows: list[Row]) -> None:
         self.conn, self.frame, self.rows = conn, frame, rows
         unique_ids = {row["unique_id"] for row in rows} - {None}
-        self.journeys = firings.journeys_known(conn, unique_ids)
-        self.completed = firings.completions_known(conn, unique_ids)
-        self.templates, self.objectives = firings.templates(conn), firings.objectives(conn)
+        self.journeys, self.completed = goals.started(conn, unique_ids), goals.completed(conn, unique_ids)
+        self.templates, self.objectives = goals.templates(conn), goals.objectives(conn)
         self.staged = outbox.Staged(conn, {row["person_id"] for row in rows})
         self.outcomes: list[Row] = []
 
@@ -75,7 +73,7 @@ class _Batch:
     def _start(self, row: Row, rule: Rule, then: StartJourney) -> None:
         if row["unsubscribe_email"] is True or onvoard_opted_out(row):
             return self._ends(row, "skipped", OPTED_OUT)
-        template_id, refused = _meant(targets.template_id, then.template, self.templates)
+        template_id, refused = targets.meant(targets.template_id, then.template, self.templates)
         if rule.again_after is None and (row["unique_id"], template_id) in self.journeys:
             return self._ends(row, "skipped", "a journey from this template was started before")
         self.journeys.add((row["unique_id"], template_id))
@@ -83,7 +81,7 @@ class _Batch:
         self._stage(row, rule, Operation.START_JOURNEY, {"template_id": template_id}, detail, refused)
 
     def _complete(self, row: Row, rule: Rule, then: CompleteObjective) -> None:
-        key, refused = _meant(targets.objective_key, then.objective, self.objectives)
+        key, refused = targets.meant(targets.objective_key, then.objective, self.objectives)
         if (row["unique_id"], key) in self.completed:
             return self._ends(row, "done", "completed already")
         self.completed.add((row["unique_id"], key))
@@ -129,11 +127,3 @@ def _waits(row: Row, rule: Rule) -> str | None:
     if isinstance(rule.then, SetMetaPublic) and row["meta_public"] is None and row["refreshed_at"] is None:
         return "what its meta_public holds is not known yet"
     return None
-
-
-def _meant(find: Callable[[str, Iterable[Row]], str], wanted: str, rows: Iterable[Row]) -> tuple[str, str | None]:
-    """What the platform calls something that the rules file names, and why nobody can tell."""
-    try:
-        return find(wanted, rows), None
-    except targets.NoSuchTarget as error:
-        return wanted, str(error)

@@ -280,6 +280,7 @@ def _of(person_ids: set[int], contact_ids: set[str], unique_ids: set[str]) -> li
         (t.outbox, or_(t.outbox.c.person_id.in_(person_ids), t.outbox.c.target.in_({*unique_ids, *contact_ids}))),
         (t.changes, t.changes.c.person_id.in_(person_ids)),
         (t.conflicts, t.conflicts.c.person_id.in_(person_ids)),
+        (t.loader_rows, t.loader_rows.c.person_id.in_(person_ids)),
         (t.separations, or_(told.onvoard_contact_id.in_(contact_ids), told.unique_id.in_(unique_ids))),
     ]
 

@@ -224,31 +224,3 @@ def awaiting(conn: Connection, rules: Collection[str]) -> list[str]:
     query = select(_DO.c.unique_id).distinct().select_from(source)
     query = query.where(_F.c.rule.in_(rules), _F.c.status == "due", *free)
     return list(conn.execute(query.order_by(_DO.c.unique_id)).scalars())
-
-
-def journeys_known(conn: Connection, unique_ids: Collection[str]) -> set[tuple[str, str]]:
-    """(unique_id, template_id) that were started, or are about to be."""
-    j = t.digital_onboarding_journeys.c
-    known = {tuple(row) for row in conn.execute(select(j.unique_id, j.template_id).where(j.unique_id.in_(unique_ids)))}
-    waiting = (_O.c.operation == "start_journey", _O.c.status.in_(["pending", "held", "sending", "unknown"]))
-    rows = conn.execute(select(_O.c.target, _O.c.payload).where(_O.c.target.in_(unique_ids), *waiting))
-    return known | {(row.target, row.payload["template_id"]) for row in rows}
-
-
-def completions_known(conn: Connection, unique_ids: Collection[str]) -> set[tuple[str, str]]:
-    """(unique_id, objective key)"""
-    c = t.digital_onboarding_objective_completions.c
-    query = select(c.unique_id, c.objective_key).where(c.unique_id.in_(unique_ids))
-    return {(row.unique_id, row.objective_key) for row in conn.execute(query)}
-
-
-def templates(conn: Connection) -> list[Row]:
-    """id, name"""
-    c = t.digital_onboarding_templates.c
-    return [dict(row) for row in conn.execute(select(c.id, c.name).order_by(c.id)).mappings()]
-
-
-def objectives(conn: Connection) -> list[Row]:
-    """id, key, name"""
-    c = t.digital_onboarding_objectives.c
-    return [dict(row) for row in conn.execute(select(c.id, c.key, c.name).order_by(c.id)).mappings()]

@@ -345,6 +345,8 @@ def by_ids(conn: Connection, ids: Iterable[int]) -> list[Row]:
 def retry(conn: Connection, ids: Sequence[int], now: datetime) -> None:
     """These dead letters may leave once more; what their people's records say by then is decided anew. What a rule or a
     loader asked for in vain, and never left, is asked for anew."""
+    loaded = select(_O.c.sync_id).where(_O.c.id.in_(ids), _O.c.cause.startswith("loader "))
+    conn.execute(update(t.loader_rows).where(t.loader_rows.c.sync_id.in_(loaded)).values(status="staged", reason=None))
     conn.execute(delete(_O).where(_O.c.id.in_(ids), _O.c.cause.is_not(None), _O.c.attempts == 0))
     mark(conn, ids, "pending", now)
     people.touch(conn, set(conn.execute(select(_O.c.person_id).where(_O.c.id.in_(ids))).scalars()) - {None})

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -56,20 +56,30 @@ def query(db: Database, sql: str, *, seconds: float = LIMIT_SECONDS) -> Result:
         from service.store.postgres import asking
 
         names, rows = asking.ask(db, sql, seconds)
-    plain = [_plain_column(name) if db.dialect == "sqlite" else _plain for name in names]
+    plain = converters(db, names)
     return Result(_distinct(names), [tuple(f(value) for f, value in zip(plain, row, strict=True)) for row in rows])
 
 
+def converters(db: Database, names: Sequence[str]) -> list[Callable[[Any], Any]]:
+    """What makes a plain value (`Result`) of each column's."""
+    return [_plain_column(name) if db.dialect == "sqlite" else _plain for name in names]
+
+
 def _ask_sqlite(db: Database, sql: str, seconds: float) -> tuple[list[str], list[tuple[Any, ...]]]:
-    if db.file is None:
-        raise UsageError("a database in memory cannot be queried from outside")
     until = time.monotonic() + seconds
+    with closing(open_sqlite(db)) as connection, sqlite_complaints(db):
+        connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
+        cursor = connection.execute(sql)
+        return [column[0] for column in cursor.description or no_rows()], cursor.fetchall()
+
+
+@contextmanager
+def sqlite_complaints(db: Database) -> Iterator[None]:
+    """What SQLite has against a statement is its author's to hear."""
     try:
-        with db.translated(), closing(_open_sqlite(f"{db.file.resolve().as_uri()}?mode=ro")) as connection:
-            connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
+        with db.translated():
             try:
-                cursor = connection.execute(sql)
-                return [column[0] for column in cursor.description or no_rows()], cursor.fetchall()
+                yield
             except (sqlite3.Error, sqlite3.Warning) as failure:
                 if told := _sqlite_complaint(failure):
                     raise UsageError(told, hint=HINT) from None
@@ -78,10 +88,15 @@ def _ask_sqlite(db: Database, sql: str, seconds: float) -> tuple[list[str], list
         raise UsageError("the statement is not text that a database can read") from None
 
 
-def _open_sqlite(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, detect_types=sqlite3.PARSE_DECLTYPES
-    )
+def open_sqlite(db: Database) -> sqlite3.Connection:
+    """A connection that only reads, for one thread at a time; the caller closes it."""
+    if db.file is None:
+        raise UsageError("a database in memory cannot be queried from outside")
+    with db.translated():
+        connection = sqlite3.connect(
+            f"{db.file.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None,
+            detect_types=sqlite3.PARSE_DECLTYPES, check_same_thread=False,
+        )  # fmt: skip
     connection.execute("PRAGMA query_only=ON")
     connection.set_authorizer(_only_reading)
     return connection
@@ -110,7 +125,11 @@ def _sqlite_complaint(failure: Exception) -> str | None:
         sqlite3.SQLITE_READONLY: READ_ONLY,
         sqlite3.SQLITE_INTERRUPT: "the query took too long and was stopped",
     }
-    about_sql = {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG}
+    # SQLITE_SCHEMA: what is not there might have come into being meanwhile, and has not.
+    about_sql = {
+        sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_TOOBIG,
+    }  # fmt: skip
     return told.get(code & 0xFF) or (str(failure) if code & 0xFF in about_sql else None)
 
 

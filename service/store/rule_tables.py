@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, Table, Text, UniqueConstraint
 
-from service.store.schema import flag, metadata
+from service.store.schema import flag, metadata, where
 from service.store.types import Id, Json, UtcDateTime
 
 rule_states = Table(
@@ -75,5 +75,5 @@ loader_rows = Table(
     Column("sync_id", Text),  # of its push
     Column("run_id", Id),
     Column("updated_at", UtcDateTime, nullable=False),
-    Index("ix_loader_rows_loader_status_key", "loader", "status", "key"),
+    Index("ix_loader_rows_open", "loader", "key", **where("status IN ('due', 'staged')")),
 )

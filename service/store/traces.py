@@ -141,7 +141,7 @@ def erase(conn: Connection, found: Iterable[tuple[t.Table, Row]]) -> Counter[str
 
 def _without(conn: Connection, table: t.Table, row: Row, redact: Redactor) -> Row | None:
     """What is to be changed in a row; None where the row is about them, and goes."""
-    if table is t.facts or row.get("operation") == Operation.READ_RECORD:
+    if table in (t.facts, t.loader_rows) or row.get("operation") == Operation.READ_RECORD:
         return None
     if table in _SUBJECT and not _is_somebody_elses(conn, row[_SUBJECT[table]]):
         return None
