@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from service import resources
 from service.cli.context import Context, pass_context
 from service.errors import BridgeError, UsageError
 
@@ -113,12 +114,13 @@ def _settings(ctx: Context, both: Sandbox, folder: Path) -> Settings:
     """The demo's own, from a file of its own; of the environment only what is about this terminal."""
     from service import settings as source
 
-    path = folder / "bridge.toml"
+    path, examples = folder / "bridge.toml", resources.config_dir() / "examples"
     path.write_text(_TOML.format(
         database=_quoted(f"sqlite:///{folder / 'bridge.db'}"), state=_quoted(str(folder / "state")),
         onvoard=_quoted(both.onvoard_url), api_key=_quoted(both.api_key),
         digital=_quoted(both.digital_onboarding_url),
         client_id=_quoted(both.client_id), client_secret=_quoted(both.client_secret),
+        rules=_quoted(str(examples / "rules.toml")), loaders=_quoted(str(examples / "loaders")),
     ), encoding="utf-8")  # fmt: skip
     mine = {name: value for name, value in os.environ.items() if name.startswith(_OPEN)}
     loaded = source.load(config=path, environ=mine)
@@ -143,11 +145,15 @@ client_id = {client_id}
 client_secret = {client_secret}
 requests_per_second = 1000
 
+[paths]
+rules = {rules}
+loaders = {loaders}
+
 [web]
 port = 0
 
 [log]
-level = "warning"
+level = "error"  # what the brake holds is part of the story
 """
 
 

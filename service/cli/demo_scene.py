@@ -77,8 +77,8 @@ class Scene:
 
     def __init__(self, database: Database, both: Sandbox) -> None:
         self._ov, self._do = both.onvoard, both.digital_onboarding
-        cast = _distinct(_actors(database, _CAST))
-        once_out = _actors(database, _ONCE_OUT)
+        cast = _distinct(actors(database, _CAST))
+        once_out = actors(database, _ONCE_OUT)
         if len(cast) < 9 or not once_out:
             raise BridgeError("these people do not have the parts of the scene", hint="another --seed")
         (self.phoned, self.married, self.both, self.renamed, self.cleared, self.out_on_onvoard,
@@ -176,7 +176,7 @@ class Scene:
         )  # fmt: skip
 
 
-def _actors(database: Database, sql: str) -> list[Actor]:
+def actors(database: Database, sql: str) -> list[Actor]:
     found = readonly.query(database, sql)
     return [Actor(**dict(zip(found.columns, row, strict=True))) for row in found.rows]
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service import app, runs, setup
-from service.cli import demo_mess, demo_report
+from service.cli import demo_mess, demo_report, demo_rules
 from service.cli.demo_report import Row
 from service.cli.demo_scene import DO, OV, Scene
 from service.cli.demo_story import Story
 from service.cli.progress import progress
 from service.cli.sync import LEASE_WAIT, RESOURCES
+from service.core.rules import NO_RULES
 from service.errors import BridgeError
 from service.sandbox.export import export_csv
 from service.store import migrate, readonly
@@ -59,12 +61,14 @@ class Demo:
         """All of it. BridgeError, or whatever else goes wrong, in the midst of a step."""
         self.before()
         migrate.upgrade(self.database)
-        async with app.open_bridge(self.settings, self.database) as bridge:
+        async with app.open_bridge(self.settings, self.database) as whole:
+            bridge = replace(whole, rules=NO_RULES, loaders=())
             await self.read(bridge)
             await self.first_sync(bridge)
             scene = await self.edits()
             await self.second_sync(bridge, scene)
             await self.third_sync(bridge)
+            await self.rules(whole)
         self.waiting()
         self.questions()
 
@@ -205,6 +209,36 @@ class Demo:
                 " What the bridge wrote itself never comes back as an edit."
             )
 
+    async def rules(self, bridge: Bridge) -> None:
+        """Rules and loaders, which the syncs before did without."""
+        tell = self.story
+        with tell.step("What one platform knows makes the other act", "contact-bridge rules list"):
+            tell.table(("rule", f"when, on {OV}", f"then, on {DO}"), demo_rules.rules(bridge.rules))
+            tell.command("contact-bridge rules test")
+            number, failed = demo_rules.tests(bridge.rules, self.settings.paths.rules)
+            _expect(number > 0 and not failed, f"{failed} tests of the rules fail")
+            tell.say(f"{number} of {number} tests passed. And any SELECT on the mirror may feed the platforms:")
+            tell.table(("loader", "feeds"), demo_rules.loaders(bridge))
+            tell.command("contact-bridge sync", "contact-bridge sync --allow-mass-change")
+            held = await self._sync(bridge, held=True)
+            why = max(held.held.values())
+            tell.say(f"That is nearly everybody, so the brake held it back until somebody had looked: {why}.")
+            await self._sync(bridge, allow=True)
+            fed = demo_rules.fed(self.database, self.both)
+            _expect(all(row[-1] for row in fed) and len(fed) > 1, "the loaders have brought nothing")
+            tell.table(("on", "what marketers and journeys can use now", "people"), fed)
+            await self._deeds(bridge)
+
+    async def _deeds(self, bridge: Bridge) -> None:
+        tell, deeds = self.story, demo_rules.deeds(self.database, self.both)
+        tell.command("contact-bridge sync --full")
+        await self._sync(bridge, full=True)
+        missed = [deed.what for deed in deeds if not deed.arrived()]
+        _expect(not missed, f"these led to nothing: {missed}")
+        tell.table(("who", f"did, on {OV}", f"led to, on {DO}"), [(d.who, d.what, d.leads_to) for d in deeds])
+        tell.say("Once each, whatever they do next: what a rule has fired for is on record.")
+        tell.table(("rule", "times"), demo_rules.led_to(self.database))
+
     def waiting(self) -> None:
         tell = self.story
         with tell.step("What waits for a person", "contact-bridge conflicts"):
@@ -224,11 +258,13 @@ class Demo:
                 tell.code(sql)
                 tell.table(found.columns, found.rows)
 
-    async def _sync(self, bridge: Bridge, *, full: bool = False) -> Report:
+    async def _sync(
+        self, bridge: Bridge, *, full: bool = False, allow: bool = False, held: bool = False
+    ) -> Report:
         with progress() as shown:
             async with self._lease("cycle"):
-                report = await runs.sync(bridge, full=full, progress=shown)
-        _expect(not report.held, "the brake held")
+                report = await runs.sync(bridge, full=full, allow_mass_change=allow, progress=shown)
+        _expect(bool(report.held) is held, "the brake held" if report.held else "the brake let everything pass")
         _expect(not report.new_dead, f"{report.new_dead} pushes were refused")
         return report
 
