@@ -62,4 +62,5 @@ def _run(database: Database, loader: Loader, mapping: FieldMap | None, rules: Ru
         found = survey(database, loader, rules.meta_public, mapped(mapping) if mapping else ())
     except (Stopped, UsageError) as error:
         return False, f"{loader.name}.sql: {error}"
-    return True, f"{loader.name}: {found.rows} rows"
+    nobody = f", and {found.about_nobody} without {loader.key}, left out" if found.about_nobody else ""
+    return True, f"{loader.name}: {found.rows} rows{nobody}"

@@ -233,8 +233,16 @@ class Survey:
 
     loader: Loader
     rows: int = 0
+    about_nobody: int = 0  # besides `rows`
     types: Types = field(default_factory=dict)
     kinds: dict[str, Types] = field(default_factory=dict)
+
+    def is_about_somebody(self, row: Row) -> bool:
+        """A row without a key is about nobody (a review of somebody unknown, say): it is left out."""
+        if row[self.loader.key] in (None, ""):
+            self.about_nobody += 1
+            return False
+        return True
 
     def take(self, row: Row) -> None:
         """Stopped for what no row may be."""

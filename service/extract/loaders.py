@@ -128,6 +128,8 @@ def _rows(result: streaming.Result, survey: Survey) -> Iterator[tuple[str, Row]]
     last = None
     while part := result.part():
         for identity, row in part:
+            if not survey.is_about_somebody(row):
+                continue
             survey.take(row)
             assert identity is not None
             if identity == last:

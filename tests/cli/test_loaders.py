@@ -58,13 +58,14 @@ def test_check_runs_every_select_and_names_all_that_is_wrong(sandbox: Sandbox) -
     assert line(0)["ok"] is None, "there is no mirror yet"
     invoke("sync")
     assert line(0)["detail"] == "good: 1 rows"
-    written("twice", f"{LEVEL} UNION ALL {LEVEL}")
     written("null", "SELECT CAST(NULL AS TEXT) AS email, 3 AS other_level")
+    assert "null: 0 rows, and 1 without email, left out" in line(0)["detail"]
+    written("twice", f"{LEVEL} UNION ALL {LEVEL}")
     written("writes", "UPDATE persons SET state = 'erased' RETURNING 'a' AS email, 1 AS x")
     written("secret", LEVEL, META)
     written("off", "SELECT nothing", more="-- enabled: false\n")
     found = line(1)
-    for told in ("twice.sql: two rows for one email", "null.sql: a row has no email", "writes.sql: ",
+    for told in ("twice.sql: two rows for one email", "writes.sql: ",
                  "secret.sql: level is not among the allowed keys of meta_public"):  # fmt: skip
         assert told in found["detail"]
     assert "ann@" not in found["detail"] and "off" not in found["detail"] and "mend" in found["next"]

@@ -133,7 +133,6 @@ async def test_what_the_loader_has_not_set_it_does_not_clear(world: World) -> No
 
 BAD = {
     "two rows": (_values(("crm-bob", 1), ("crm-ann", 1), ("crm-ann", 2), columns=COUNTS), "two rows for one unique_id"),
-    "no key": (_values(("crm-bob", 1), (None, 1), columns=COUNTS), "a row has no unique_id"),
     "no key column": ("SELECT 'crm-bob' AS unique_i, 1 AS review_count", "did you mean unique_i?"),
     "not allowed": (_values(("crm-bob", 1), columns="unique_id, shoe_size"), "shoe_size is not among the allowed"),
     "nothing beside": ("SELECT 'crm-bob' AS unique_id", "no column beside unique_id"),
@@ -142,6 +141,15 @@ BAD = {
     "writes behind": ("SELECT 'a' AS unique_id, 1 AS vip) AS x; DELETE FROM persons; SELECT * FROM (SELECT 1", ""),
     "two statements": ("SELECT 'a' AS unique_id, 1 AS vip; SELECT 2", ""),
 }
+
+
+async def test_rows_about_nobody_are_left_out(both: World) -> None:
+    await both.linked("ann", "bob")
+    _load(both, _values((None, 3), ("crm-bob", 1), (None, 1), columns=COUNTS), key=Key.UNIQUE_ID)
+    report = await both.sync()
+    assert not report.stopped and set(_rows(both)) == {"crm-bob"}
+    assert _meta(both, "crm-bob") == {"review_count": 1}
+    await both.quiet()
 
 
 @pytest.mark.parametrize("case", BAD)
