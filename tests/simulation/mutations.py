@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from service import cycle
-from service.core import reconcile
+from service.core import loaders, reconcile
 from service.core.records import Platform, native
 from service.decide import consent_lane, examining, merging
 from service.extract.onvoard import OnvoardReader
@@ -115,6 +115,10 @@ def _fires_never() -> Any:
     return mock.patch.object(firings, "fire", _always(None))
 
 
+def _rows_never_change() -> Any:
+    return mock.patch.object(loaders, "same", _always(True))
+
+
 def _a_batch_dies_whole() -> Any:
     send = DigitalPushes._send_batch
 
@@ -177,6 +181,7 @@ MUTATIONS = (
     Mutation(1, "the link property is written at every look", _writes_the_link_again),
     Mutation(2, "a losing value is not kept", _forgets_losses),
     Mutation(2, "a happening is looked at, and nothing comes of it", _fires_never),
+    Mutation(2, "a changed row of a loader's result is taken for the old one", _rows_never_change),
     Mutation(3, "the base is what was sent, and spelling counts", _base_is_what_was_sent),
     Mutation(4, "a push raises consent", _opt_ins_travel),
     Mutation(4, "an opt-out does not travel", _opt_outs_stay),

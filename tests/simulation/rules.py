@@ -1,5 +1,5 @@
-"""Rules of the operator's, in some of the worlds: for what people do on OnVoard, something is asked of Digital
-Onboarding."""
+"""Rules and a loader of the operator's, in some of the worlds: for what people do on OnVoard, something is asked of
+Digital Onboarding."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from datetime import datetime, timedelta
 
+from service.core.loaders import Key, Loader, Missing, Target
 from service.core.rules import (
     ActivityOf,
     CompleteObjective,
@@ -22,6 +23,9 @@ from tests.simulation.watch import OV, LawBroken, Watch
 OBJECTIVE, CLICKED, OPENED = "direct-deposit", "email_link_clicked", "email_opened"
 """Nobody else completes this one."""
 SECOND = timedelta(seconds=1)
+FIGURES = Loader("figures", Target.META_PUBLIC, Key.PERSON_ID, missing=Missing.CLEAR, sql="""
+SELECT person_id, COUNT(*) AS review_count FROM reviews WHERE deleted_at IS NULL GROUP BY person_id
+""")
 
 
 class Rules:
@@ -35,13 +39,15 @@ class Rules:
             Rule("reviewed", ReviewWith(min_rating=3), StartJourney("Welcome"), since),
             Rule("opened", ActivityOf(frozenset({OPENED})), SetMetaPublic("opened", True), since),
         )
-        self.ruleset = Ruleset(rules if rough or dice.random() < 0.5 else ())
+        self.ruleset = Ruleset(rules if rough or dice.random() < 0.5 else (), frozenset({"opened", "review_count"}))
+        self.loaders = (FIGURES,) if rough or dice.random() < 0.5 else ()
 
     def happen(self) -> None:
         """Now and then somebody does what a rule waits for."""
         ov, dice = self.watch.ov, self.dice
         people = sorted(key for key, each in ov.contacts.items() if each.suppressed_at is None)
-        for _ in range(dice.randrange(self.most + 1) if self.ruleset.rules and people else 0):
+        happens_at_all = people and (self.ruleset.rules or self.loaders)
+        for _ in range(dice.randrange(self.most + 1) if happens_at_all else 0):
             who, kind, rating = dice.choice(people[: dice.choice([2, 99])]), dice.randrange(4), dice.randrange(2, 6)
             email = ov.contact(who)["email"]
             happens = {
@@ -68,6 +74,22 @@ class Rules:
         if twice:
             raise LawBroken(5, f"rules that fired twice for one person: {twice}")
         self._nothing_forgotten()
+        self._figures_are_there()
+
+    def _figures_are_there(self) -> None:
+        """Where nothing stands in the way, Digital Onboarding shows what the SELECT says."""
+        if not self.loaders:
+            return
+        said = {row["person_id"]: row["review_count"] for row in self.watch.rows(FIGURES.sql)}
+        stopped = self.watch.rows("SELECT stopped FROM loader_states WHERE stopped IS NOT NULL")
+        if stopped:
+            raise LawBroken(8, f"the loader has stopped: {stopped}")
+        for row in self.watch.rows("SELECT person_id, unique_id FROM people WHERE status = 'linked'"):
+            if self.watch.do.find(row["unique_id"]) is None:
+                continue  # removed over there, and nobody has asked
+            shows = self.watch.do.contact(row["unique_id"])["meta_public"].get("review_count")
+            if shows != said.get(row["person_id"]):
+                raise LawBroken(2, f"{row['unique_id']}: review_count is {shows}, not {said.get(row['person_id'])}")
 
     def _nothing_forgotten(self) -> None:
         waiting = self.watch.rows(

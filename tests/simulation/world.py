@@ -45,7 +45,7 @@ from service.sandbox.onvoard import OnVoard, OnVoardSettings
 from service.sandbox.onvoard.events import EVENT_TYPES
 from service.sandbox.onvoard.store import Webhook
 from service.schedule import JOBS, Schedule
-from service.store import cursors, migrate, outbox
+from service.store import cursors, loaded, migrate, outbox, readonly
 from service.store.database import Database
 from service.store.lease import lease
 from service.store.types import iso
@@ -97,6 +97,7 @@ def simulate(
         if mutate is not None:
             stack.enter_context(mutate())
         stack.enter_context(_decided_twice())
+        stack.enter_context(_copies_are_read())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulation-", dir=_memory())))
         world = World(seed, clock, folder, keep_trace, rough)
         try:
@@ -311,7 +312,7 @@ class World:
 
     def _bridge(self, process: Process) -> Bridge:
         bridge = open_bridge(process, self.db, self.settings, self.network, self.clock.machine)
-        return replace(bridge, rules=self.rules.ruleset)
+        return replace(bridge, rules=self.rules.ruleset, loaders=self.rules.loaders)
 
     async def _sync(self, bridge: Bridge, *, full: bool = False, allow: bool = False) -> Report:
         async with lease(bridge.db, "cycle", wait=PATIENCE):
@@ -675,4 +676,27 @@ def _decided_twice() -> Any:
         return first
 
     with mock.patch.object(merging, "reconcile", twice):
+        yield
+
+
+@contextmanager
+def _copies_are_read() -> Any:
+    """A database in memory has one connection: whoever reads beside what is written, reads a copy."""
+    stored = loaded.stored
+
+    def copied(db: Database) -> sqlite3.Connection:
+        copy = sqlite3.connect(":memory:", isolation_level=None, detect_types=sqlite3.PARSE_DECLTYPES)
+        with db.translated(), db.engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.backup(copy)
+        copy.execute("PRAGMA query_only=ON")
+        return copy
+
+    @contextmanager
+    def at_once(db: Database, loader: Any) -> Any:
+        with stored(db, loader) as rows:
+            known = list(rows)
+        yield iter(known)
+
+    with mock.patch.object(readonly, "open_sqlite", copied), mock.patch.object(loaded, "stored", at_once):
         yield
