@@ -9,6 +9,7 @@ from typing import Any
 from service.core.identity import (
     Ambiguous,
     Index,
+    MatchedBy,
     New,
     Same,
     Verdict,
@@ -79,6 +80,7 @@ class _Batch:
         self.erased = erasure.erased_among(conn, emails, [])
         self.holders = people.holders(conn, {*emails, *self.named.values()})
         self.taken: set[str] = set()  # unique_ids
+        self.links: list[tuple[str, str, MatchedBy]] = []
         self.unsettled: set[str] = set()  # contact ids that have to be looked at once more
         self.opted_out = consents.addresses_out(conn, emails)
         # A creation that may have taken effect comes first: whom it made is theirs, whatever addresses say by now.
@@ -107,11 +109,12 @@ class _Batch:
                 elif isinstance(verdict, Same):
                     self.taken.add(verdict.id)
                     self.unsettled.add(row["id"])
-                    people.link(self.conn, row["id"], verdict.id, verdict.by, self.frame.now)
+                    self.links.append((row["id"], verdict.id, verdict.by))
                 else:
                     self._take_back_link(row)
                     if isinstance(verdict, New):
                         self._create_on_digital_onboarding(row)
+        self._link()
         self.staged.write(self.conn)
         people.settle_looks(self.conn, contact_ids=[row["id"] for row in self.rows if row["id"] not in self.unsettled])
 
@@ -127,6 +130,11 @@ class _Batch:
         looked = {row["unique_id"] for row in self.rows} - self.made
         people.settle_looks(self.conn, unique_ids=looked)
 
+    def _link(self) -> None:
+        """At the end of the batch, or before anything is asked that rests on who is who."""
+        links, self.links = self.links, []
+        people.link_all(self.conn, links, self.frame.now)
+
     def _unasked(self, row: Row) -> bool:
         """It names a Digital Onboarding contact of whom nobody has told yet: that one is asked about first."""
         named = self.named.get(row["id"])
@@ -134,6 +142,8 @@ class _Batch:
 
     def _stops(self, row: Row, verdict: Verdict) -> bool:
         """Whether the person stands still: in a conflict that goes on, or in a new one."""
+        if self.links and (row["conflict_id"] is not None or isinstance(verdict, Ambiguous)):
+            self._link()
         if row["conflict_id"] is not None and ledger.conflict_kind(self.conn, row["conflict_id"]) != AMBIGUOUS:
             return True
         if isinstance(verdict, Ambiguous):

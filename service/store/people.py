@@ -13,7 +13,7 @@ from service.core.consent import onvoard_opted_out
 from service.core.identity import MatchedBy
 from service.core.records import Platform
 from service.store import tables as t
-from service.store.bulk import insert_for
+from service.store.bulk import among, insert_for
 from service.store.mirror import in_parts, known_digital_contacts
 from service.store.planner import unindexed
 
@@ -104,10 +104,11 @@ def left_behind(conn: Connection, platform: Platform, *, even_suspicious: bool) 
 
 
 _OF_EITHER = (
-    select(_P.c.id)
-    .where(or_(_P.c.onvoard_contact_id == bindparam("contact"), _P.c.unique_id == bindparam("partner")))
+    select(_P.c.id, _P.c.onvoard_contact_id, _P.c.unique_id)
+    .where(or_(among(_P.c.onvoard_contact_id, "contacts"), among(_P.c.unique_id, "partners")))
     .order_by(_P.c.id)
 )
+_HISTORIES = (t.conflicts, t.changes, t.outbox, t.rule_firings, t.loader_rows)
 _LINK = (
     update(_P)
     .where(_P.c.id == bindparam("person"))
@@ -121,18 +122,55 @@ _MADE_ALREADY = (
     .where(t.outbox.c.lane == 1, unindexed(t.outbox.c.status).in_(_UNSENT))
     .values(status="cancelled", updated_at=bindparam("now"), last_error="linked meanwhile")
 )
+# What loaders have set stands on the contact that was theirs until now.
+_LOADED_ANEW = (
+    update(t.loader_rows)
+    .where(t.loader_rows.c.person_id.in_(bindparam("people", expanding=True)))
+    .where(t.loader_rows.c.status.in_(["done", "skipped"]))
+    .values(status="due", reason=None)
+)
 
 
 def link(conn: Connection, contact_id: str, unique_id: str, by: MatchedBy, now: datetime) -> int:
     """The persons of both become one, the older; its history is both histories. -> person id"""
-    ids = list(conn.execute(_OF_EITHER, {"contact": contact_id, "partner": unique_id}).scalars())
-    keep = ids[0] if ids else _new_person(conn, now)
-    for other in ids[1:]:
-        for table in (t.conflicts, t.changes, t.outbox, t.rule_firings, t.loader_rows):
-            conn.execute(update(table).where(table.c.person_id == other).values(person_id=keep))
-        conn.execute(delete(_P).where(_P.c.id == other))
-    link_alone(conn, {keep: (contact_id, unique_id, by)}, now)
-    return keep
+    return link_all(conn, [(contact_id, unique_id, by)], now)[0]
+
+
+def link_all(conn: Connection, links: Sequence[tuple[str, str, MatchedBy]], now: datetime) -> list[int]:
+    """The same for many, none of whose contacts stands there twice."""
+    asked = {"contacts": [contact for contact, _, _ in links], "partners": [partner for _, partner, _ in links]}
+    rows = conn.execute(_OF_EITHER, asked).all() if links else []
+    of_contact: dict[str, int] = {row.onvoard_contact_id: row.id for row in rows}
+    of_partner: dict[str, int] = {row.unique_id: row.id for row in rows}
+    kept, merged = dict[int, tuple[str, str, MatchedBy]](), dict[int, int]()
+    for contact_id, unique_id, by in links:
+        ids = sorted({each[key] for each, key in ((of_contact, contact_id), (of_partner, unique_id)) if key in each})
+        keep = ids[0] if ids else _new_person(conn, now)
+        kept[keep] = (contact_id, unique_id, by)
+        merged |= dict.fromkeys(ids[1:], keep)
+    _merge(conn, merged)
+    link_alone(conn, kept, now)
+    return list(kept)
+
+
+def _merge(conn: Connection, merged: Mapping[int, int]) -> None:
+    """Persons, and who each of them becomes."""
+    for ids in in_parts(sorted(merged)):
+        for theirs, moved in _MOVE:
+            found = conn.execute(theirs, {"ids": ids}).scalars().all()
+            if found:
+                conn.execute(moved, [{"person": person_id, "keep": merged[person_id]} for person_id in found])
+        conn.execute(_DROP, {"ids": ids})
+
+
+_MOVE = [
+    (
+        select(table.c.person_id).distinct().where(table.c.person_id.in_(bindparam("ids", expanding=True))),
+        update(table).where(table.c.person_id == bindparam("person")).values(person_id=bindparam("keep")),
+    )
+    for table in _HISTORIES
+]
+_DROP = delete(_P).where(_P.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def link_alone(conn: Connection, links: Mapping[int, tuple[str, str, MatchedBy]], now: datetime) -> None:
@@ -144,6 +182,7 @@ def link_alone(conn: Connection, links: Mapping[int, tuple[str, str, MatchedBy]]
     if rows:
         conn.execute(_LINK, rows)
         conn.execute(_MADE_ALREADY, {"people": list(links), "now": now})
+        conn.execute(_LOADED_ANEW, {"people": list(links)})
         touch(conn, links)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service import planning, resources, setup
+from service import planning, relinking, resources, setup
 from service.core.loaders import Key, Loader, Missing, Target
 from service.core.rules import Ruleset
 from service.errors import PlatformError
@@ -603,3 +603,20 @@ async def test_several_people_with_one_address_wait(world: World) -> None:
     mark = world.mark()
     await world.sync()
     assert world.writes(mark) == [] and _rows(world)["ann@example.com"] == ("due", "waits: 2 people have this email")
+
+
+async def test_another_contact_of_the_same_person_gets_what_the_first_one_had(both: World) -> None:
+    await both.linked("ann")
+    both.do.add_contact(unique_id="crm-other", name_first="Other")
+    await both.import_export()
+    _load(both, "SELECT 'ann@example.com' AS email, 3 AS review_count", key=Key.EMAIL)
+    await both.sync()
+    assert _meta(both, "crm-ann") == {"review_count": 3}
+    (ann,) = both.rows("SELECT person_id, onvoard_contact_id FROM people WHERE unique_id = 'crm-ann'")
+    with both.db.begin() as conn:
+        relinking.cut(conn, ann["person_id"], ann["onvoard_contact_id"], "crm-ann", "told apart", both.clock.now())
+        relinking.join(conn, ann["onvoard_contact_id"], "crm-other", "is", both.clock.now())
+    both.do.edit_contact("crm-ann", email="")  # or nobody could tell whom the address means
+    await both.sync()
+    assert _meta(both, "crm-other") == {"review_count": 3}
+    await both.quiet()

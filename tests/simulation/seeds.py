@@ -21,4 +21,5 @@ REGRESSIONS: dict[int, str] = {
     203808070: "law 4: who was opted in again while stopped by a conflict was not asked about",
     204000419: "crashed: a key that was staged once more was erased into the same hash as its first",
     204000458: "law 1: somebody unlinked, moved to an erased address, was opted out of the former one for ever",
+    30021: "what a loader had set stayed on the contact that was the person's before",
 }
