@@ -6,6 +6,7 @@ The order is that of the identity's text in UTF-8, on both databases: that of wh
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -20,6 +21,9 @@ Row = dict[str, Any]
 Fetch = Callable[[int], list[tuple[Any, ...]]]
 PART = 2_000
 TOO_LONG = "the query took too long and was stopped"
+_WORD = re.compile(r"(?:\s|--.*\n|/\*.*?\*/)*([A-Za-z]+)")
+_READ = {"SELECT", "WITH", "VALUES", "TABLE"}
+"""With anything else a statement cannot begin that only reads; that it does, is the database's to see to."""
 _BETWEEN = 31
 """The character between two columns of an identity."""
 
@@ -31,6 +35,9 @@ def opened(db: Database, loader: Loader, judge: Callable[[Sequence[str]], None])
     UsageError as `readonly.query`, there and when it is read; what the database takes to answer, all in all, is limited
     by the loader's timeout. To be used by one thread at a time.
     """
+    first = _WORD.match(loader.sql)
+    if first and first[1].upper() not in _READ:
+        raise UsageError(f"a loader is one SELECT, and this begins with {first[1].upper()}")
     reading: AbstractContextManager[tuple[list[str], Fetch]] = (
         _on_sqlite(db, loader, judge) if db.dialect == "sqlite" else _on_postgres(db, loader, judge)
     )

@@ -137,7 +137,8 @@ BAD = {
     "not allowed": (_values(("crm-bob", 1), columns="unique_id, shoe_size"), "shoe_size is not among the allowed"),
     "nothing beside": ("SELECT 'crm-bob' AS unique_id", "no column beside unique_id"),
     "no such table": ("SELECT unique_id, vip FROM nowhere", "nowhere"),
-    "writes": ("DELETE FROM persons RETURNING 'a' AS unique_id, 1 AS vip", ""),
+    "writes": ("-- all\nDELETE FROM persons RETURNING 'a' AS unique_id, 1 AS vip", "begins with DELETE"),
+    "writes within": ("WITH gone AS (DELETE FROM persons RETURNING 'a' AS unique_id) SELECT *, 1 AS vip FROM gone", ""),
     "writes behind": ("SELECT 'a' AS unique_id, 1 AS vip) AS x; DELETE FROM persons; SELECT * FROM (SELECT 1", ""),
     "two statements": ("SELECT 'a' AS unique_id, 1 AS vip; SELECT 2", ""),
 }
