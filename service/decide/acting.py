@@ -9,6 +9,7 @@ from typing import Any
 
 from service.core import targets
 from service.core.consent import onvoard_opted_out
+from service.core.loaders import same
 from service.core.records import Platform
 from service.core.rules import CompleteObjective, Rule, SetMetaPublic, StartJourney
 from service.decide.frame import Frame
@@ -91,7 +92,7 @@ class _Batch:
 
     def _set(self, row: Row, rule: Rule, then: SetMetaPublic) -> None:
         known = row["meta_public"] or {}
-        if then.key in known and known[then.key] == then.value:
+        if then.key in known and same(known[then.key], then.value):
             return self._ends(row, "done", "it stands there already")
         detail = {"field": f"meta_public.{then.key}", "old": known.get(then.key), "new": then.value}
         self._stage(row, rule, Operation.SET_META, {"meta_public": {then.key: then.value}}, detail)

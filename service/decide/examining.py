@@ -42,10 +42,13 @@ def _begun(conn: Connection, frame: Frame, rule: Rule, state: Row | None) -> dat
     same = state is not None and state["condition"] == rule.condition
     goes_on = state is not None and same and state["enabled"]
     since: datetime = rule.since or (state["since"] if state is not None and goes_on else frame.started_at)
-    if state is None or not goes_on or since < state["since"]:
-        if rule.lasts and not goes_on:
+    if state is None or not goes_on:
+        if rule.lasts:
             firings.forget_members(conn, rule.name)
-        firings.begin(conn, rule.name, since, rule.condition, anew=not goes_on)
+        firings.begin(conn, rule.name, since, rule.condition, anew=True)
+        look_again(conn, rule, since)
+    elif since != state["since"]:  # its file says so
+        firings.begin(conn, rule.name, since, rule.condition, anew=False)
         look_again(conn, rule, since)
     return since
 

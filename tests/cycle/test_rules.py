@@ -378,3 +378,29 @@ async def test_what_rules_led_to_is_told_by_rule_and_by_person(both: World) -> N
     assert theirs == {"first-order": "done", "thanks": "skipped"}
     assert [told["first-order"][key] for key in ("enabled", "fired", "done", "waiting", "dead")] == [True, 1, 1, 0, 0]
     assert told["thanks"]["last_result"] == "skipped: opted out of e-mail: no journey is started"
+
+
+async def test_a_time_that_the_file_moves_is_the_one_that_counts(world: World) -> None:
+    other = Rule("other", ORDERED, SetMetaPublic("ordered", True), EPOCH)  # looks at every order
+    await world.setup()
+    await world.linked("ann", "bob")
+    order(world, "ann", datetime(2025, 3, 1, tzinfo=UTC))
+    await world.sync()
+    for since in (datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC)):
+        use(world, replace(ORDERED_ONCE, since=since), other)
+        await world.sync()
+    order(world, "bob", datetime(2025, 6, 15, tzinfo=UTC))
+    await world.sync()
+    assert world.rows("SELECT 1 FROM rule_firings WHERE rule = 'first-order'") == [], "before the later of the two"
+    use(world, replace(ORDERED_ONCE, since=datetime(2025, 1, 1, tzinfo=UTC)), other)
+    await world.sync()
+    assert statuses(world) == ["done"] * 4
+    await world.quiet()
+
+
+async def test_true_is_not_one(world: World) -> None:
+    await begun(world, Rule("ordered", ORDERED, SetMetaPublic("ordered", True)))
+    world.do.edit_contact("crm-ann", meta_public={"ordered": 1})
+    order(world, "ann")
+    await world.sync()
+    assert world.do.contact("crm-ann")["meta_public"]["ordered"] is True
