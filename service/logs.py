@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, Literal, TextIO
@@ -152,3 +153,9 @@ def _last(console: bool, scrub: Scrub) -> list[Processor]:
         scrub,
         renderer,
     ]
+
+
+def place(error: Exception) -> str:
+    """Where in this house a defect lies: its message may hold anything, and is told nowhere."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "/service/" in frame.filename]
+    return f" in service/{ours[-1].filename.rpartition('/service/')[2]} line {ours[-1].lineno}" if ours else ""

@@ -96,23 +96,28 @@ async def _surprises(bridge: Bridge) -> dict[str, Any]:
     return {"surprises": sum(sum(counter.values()) for counter in found.values())}
 
 
+async def whole_cycle(cycle: Cycle, *, full: bool = False, allow_mass_change: bool = False) -> None:
+    """Pull, ask, reconcile and push, until nothing is left to push."""
+    began = cycle.started_at.isoformat()
+    await cycle.bridge.db.run(lambda conn: cursors.fact_once(conn, "first_sync_at", began))
+    await cycle.take_up()
+    await cycle.pull(full=full, allow_empty=allow_mass_change)
+    await cycle.look_into_inbox()
+    await cycle.refresh(full=full)
+    await cycle.read_loaders()
+    await cycle.reconcile_and_push(brake_on=not allow_mass_change)
+
+
 async def sync(
     bridge: Bridge, *, full: bool = False, allow_mass_change: bool = False, history_of: Sequence[Rule] = (),
     progress: Progress | None = None,
 ) -> Report:  # fmt: skip
-    """One whole cycle, until nothing is left to push. `history_of`: rules for which what lies behind counts as well."""
+    """One whole cycle. `history_of`: rules for which what lies behind counts as well."""
 
     async def work(cycle: Cycle) -> None:
         for rule in history_of:
             await bridge.db.run(lambda conn, rule=rule: examining.include_history(conn, rule))  # type: ignore[misc]
-        began = cycle.started_at.isoformat()
-        await bridge.db.run(lambda conn: cursors.fact_once(conn, "first_sync_at", began))
-        await cycle.take_up()
-        await cycle.pull(full=full, allow_empty=allow_mass_change)
-        await cycle.look_into_inbox()
-        await cycle.refresh(full=full)
-        await cycle.read_loaders()
-        await cycle.reconcile_and_push(brake_on=not allow_mass_change)
+        await whole_cycle(cycle, full=full, allow_mass_change=allow_mass_change)
 
     return await run(bridge, "sync", work, progress)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +19,7 @@ from service import runs, setup
 from service.bridge import Bridge, Report, claim_accounts
 from service.cycle import LISTINGS, Cycle
 from service.errors import BridgeError, Busy, PlatformError
+from service.logs import place
 from service.progress import Stopped
 from service.settings import Settings
 from service.store import cursors, inbox, slices, verifications
@@ -33,6 +33,8 @@ STAGGER = 0.1
 """Seconds between the first runs of two jobs: the first of the table has the platforms to itself for a moment."""
 
 MOMENT = timedelta(seconds=0.1)
+ASKED_WAIT = 3600.0
+"""Seconds for which what somebody asked for waits until those at work are done."""
 GLANCE = 60.0
 """Seconds between two looks at the machine's clock, and how far it may be put back unnoticed."""
 
@@ -96,6 +98,8 @@ JOBS = (
     Job("sweep", lambda run: run.sweep(), pulls=False),
     Job("verify", comparing.by_settings, pulls=False),
 )
+RELEASE = Job("sync", lambda run: runs.whole_cycle(run, allow_mass_change=True), pulls=False, writes=True)
+"""What somebody asks for who has looked at what the brake holds."""
 PULLS = tuple(job.name for job in JOBS if job.pulls)
 
 
@@ -183,6 +187,38 @@ class Schedule:
             self._woken = True
             self._make_due("inbox", MOMENT)
 
+    def release(self) -> None:
+        """One whole sync with the brake lifted, as soon as whoever is at work is done; asking twice asks for one."""
+        if self.is_running:
+            self._scheduler.add_job(self._run, args=[RELEASE], id=RELEASE.name, replace_existing=True)
+
+    def turns(self) -> list[dict[str, Any]]:
+        """Each job: name, how often it has its turn, its next one, and whether it is at work in this process."""
+        every = intervals(self.bridge.settings)
+        due = {each.id: each.next_run_time for each in self._scheduler.get_jobs()} if self.is_running else {}
+        rows = [
+            {"name": job.name, "every": every[job.name], "next_run_at": due.get(job.name),
+             "at_work": job.name in self._at_work}
+            for job in JOBS
+        ]  # fmt: skip
+        asked = RELEASE.name in self._at_work or RELEASE.name in due
+        return rows + [{"name": RELEASE.name, "every": None, "next_run_at": None, "at_work": True}] * asked
+
+    @asynccontextmanager
+    async def writing(self, wait: float = 0.0) -> AsyncIterator[None]:
+        """Nobody else decides or pushes meanwhile. Raises Busy where another process does for longer than `wait`
+        seconds, or a job of this one; without `wait` the jobs of this one take their turns."""
+        try:
+            async with asyncio.timeout(wait or None):
+                await self._pen.acquire()
+        except TimeoutError:
+            raise Busy("another job is at work", hint="try again in a minute") from None
+        try:
+            async with lease(self.db, "cycle", wait=wait):
+                yield
+        finally:
+            self._pen.release()
+
     def _make_due(self, name: str, after: timedelta = timedelta()) -> None:
         """A turn that comes while the job is at work would be dropped: then it comes when that is over."""
         due = datetime.now(UTC) + after
@@ -223,8 +259,7 @@ class Schedule:
         async with AsyncExitStack() as held:
             await held.enter_async_context(lease(self.db, f"job:{job.name}"))
             if job.writes:
-                await held.enter_async_context(self._pen)
-                await held.enter_async_context(lease(self.db, "cycle"))
+                await held.enter_async_context(self.writing(ASKED_WAIT if job is RELEASE else 0.0))
             if not self.stopping and await self._is_due(job):  # still: another process may have been at it
                 await self._work(job)
 
@@ -305,7 +340,7 @@ class Schedule:
         if isinstance(error, PlatformError):
             told |= {"platform": error.platform, "call": error.call, "status": error.status}
         elif not isinstance(error, BridgeError):
-            told["error"] = f"unexpected {type(error).__name__}{_place(error)}"
+            told["error"] = f"unexpected {type(error).__name__}{place(error)}"
         if isinstance(error, BridgeError) and error.hint:
             told["hint"] = error.hint
         log.error("job failed", **told)
@@ -321,8 +356,3 @@ def _tell(job: Job, report: Report) -> None:
     """The run itself has logged its line; this is for whoever reads warnings alone."""
     if report.needs_person:
         log.warning("a person has to decide", job=job.name, run_id=report.run_id, hint="contact-bridge status")
-
-
-def _place(error: Exception) -> str:
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "/service/" in frame.filename]
-    return f" in service/{ours[-1].filename.rpartition('/service/')[2]} line {ours[-1].lineno}" if ours else ""

@@ -129,6 +129,7 @@ def test_on_the_default_file_it_begins_from_nothing(sandbox: Sandbox, start: Sta
     until(lambda: sandbox.digital_onboarding.contact(JANE)["name_last"] == "Doe")
     assert (tmp_path / "bridge.db").exists()
     until(lambda: 'contact_bridge_last_success_timestamp_seconds{kind="reconcile"}' in daemon.get("/metrics").text)
+    assert ">Jobs</h1>" in daemon.get("/jobs").text
     assert daemon.end(signal.SIGINT) < 3
     lines = daemon.lines()
     assert {line["level"] for line in lines} == {"info"}

@@ -16,7 +16,6 @@ from service.cli.people import in_turn
 from service.errors import BridgeError, NobodyFound
 
 if TYPE_CHECKING:
-    from service.core.mapping import FieldMap
     from service.store.reports import Connection
 
 
@@ -48,6 +47,7 @@ def list_(ctx: Context, everything: bool, output_format: str) -> None:
 @pass_context
 def show(ctx: Context, conflict_id: int, output_format: str) -> None:
     """Show one conflict with both sides of its people."""
+    from service import explanation
     from service.mapping_file import field_map
     from service.store import reports
 
@@ -56,23 +56,11 @@ def show(ctx: Context, conflict_id: int, output_format: str) -> None:
         found = reports.conflict(conn, conflict_id)
         if found is None:
             raise NobodyFound(f"there is no conflict {conflict_id}", hint="contact-bridge conflicts list --all")
-        people = _people(conn, found, mapping)
+        people = explanation.people_of_conflict(conn, found, mapping)
     if output_format == "json":
         output.write_json({**found, "people": people})
     else:
         _show(found, people)
-
-
-def _people(conn: Connection, conflict: Mapping[str, Any], mapping: FieldMap) -> list[dict[str, Any]]:
-    """The person whose conflict it is, and those who are frozen together with them."""
-    from service.cli.explanation import explain_person
-    from service.store import reports
-
-    ids = {conflict["person_id"], *reports.frozen_by(conn, conflict["id"])} - {None}
-    found = (explain_person(conn, person_id, mapping) for person_id in sorted(ids))
-    return [
-        {key: person[key] for key in ("person", "fields", "opted_out")} for person in found if person is not None
-    ]
 
 
 def _show(conflict: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from service.cli.text import SIDES
 from service.store import readonly
+from service.text import SIDES
 
 if TYPE_CHECKING:
     from service.store.database import Database

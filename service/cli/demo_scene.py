@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from service.cli.text import SIDES
 from service.errors import BridgeError
 from service.store import readonly
+from service.text import SIDES
 
 if TYPE_CHECKING:
     from service.sandbox.server import Sandbox

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,13 +11,8 @@ from service.cli import output
 from service.cli.context import Context, pass_context
 from service.errors import NobodyFound
 
-if TYPE_CHECKING:
-    from service.core.mapping import FieldMap
-    from service.store.reports import Connection
-
 Explained = Mapping[str, Any]
 
-_NUMBERED = "person:"  # where an address means several people, their number still means one
 _HISTORY_SHOWN = 20
 
 
@@ -30,11 +25,12 @@ def explain(ctx: Context, who: str, output_format: str) -> None:
 
     WHO is an e-mail, a unique_id, a contact id of either platform, or person:NUMBER.
     """
+    from service import explanation
     from service.mapping_file import field_map
 
     mapping = field_map(ctx.settings)
     with ctx.database().begin(write=False) as conn:
-        found = _explain(conn, who.strip(), mapping)
+        found = explanation.explain(conn, who.strip(), mapping)
     if not found:
         raise NobodyFound(
             f"nobody in the mirror is called {who!r}", hint="contact-bridge backfill, or import, if they are new"
@@ -47,30 +43,13 @@ def explain(ctx: Context, who: str, output_format: str) -> None:
         _show(found[0])
 
 
-def _explain(conn: Connection, who: str, mapping: FieldMap) -> list[dict[str, Any]]:
-    from service.cli.explanation import explain_contact, explain_person
-    from service.store import reports
-
-    number = who.removeprefix(_NUMBERED)
-    if who.startswith(_NUMBERED) and number.isascii() and number.isdecimal() and len(number) < 19:
-        found = explain_person(conn, int(number), mapping)
-        return [found] if found else []
-    explained = [
-        explain_contact(conn, match["onvoard_contact_id"], match["unique_id"], mapping)
-        if match["person_id"] is None
-        else explain_person(conn, match["person_id"], mapping)
-        for match in reports.find(conn, who)
-    ]
-    return [each for each in explained if each is not None]
-
-
 def _show_matches(found: Sequence[Explained]) -> None:
     columns = ("person_id", "status", "email", "onvoard_contact_id", "unique_id", "digital_onboarding_contact_id")
     output.write_line(f"{len(found)} people are called this:")
     output.write_table(columns, [[each["person"][name] for name in columns] for each in found])
     numbers = [each["person"]["person_id"] for each in found if each["person"]["person_id"] is not None]
     if numbers:
-        output.write_line(f"Next: contact-bridge explain {_NUMBERED}{numbers[0]}")
+        output.write_line(f"Next: contact-bridge explain person:{numbers[0]}")
 
 
 def _show(found: Explained) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from service.cli.context import Context
-from service.cli.text import clean
 from service.errors import BridgeError, SettingsError
+from service.text import clean
 
 FAILED = 1
 INTERRUPTED = 130

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from service.cli import output
 from service.cli.context import Context, pass_context
 from service.cli.groups import DefaultGroup
-from service.errors import NobodyFound, UsageError
-
-if TYPE_CHECKING:
-    from service.store.reports import Connection
+from service.errors import NobodyFound
 
 _ALL = "contact-bridge outbox list --all"
 _IDS = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.IntRange(min=1))
@@ -23,21 +18,6 @@ _IDS = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=clic
 @click.group(cls=DefaultGroup)
 def outbox() -> None:
     """Pushes that wait, were sent without an answer, are held, or were refused. Alone: `list`."""
-
-
-def _these(conn: Connection, ids: Sequence[int], states: Collection[str], may: str) -> list[dict[str, Any]]:
-    """The rows of these ids; NobodyFound and UsageError, before anything is done, for one that is not there, or not in
-    a state that allows it."""
-    from service.store import outbox
-
-    rows = outbox.by_ids(conn, ids)
-    if missing := set(ids) - {row["id"] for row in rows}:
-        raise NobodyFound(f"the outbox holds no {', '.join(map(str, sorted(missing)))}", hint=_ALL)
-    for row in rows:
-        if row["status"] not in states:
-            allowed = " and ".join(states)
-            raise UsageError(f"{row['id']} is {row['status']}: only {allowed} pushes can be {may}", hint=_ALL)
-    return rows
 
 
 @outbox.command("list")
@@ -90,16 +70,10 @@ def show(ctx: Context, push_id: int, output_format: str) -> None:
 @pass_context
 def retry(ctx: Context, ids: tuple[int, ...]) -> None:
     """Let dead letters leave once more, at the next sync."""
-    from service.store import outbox
+    from service import dead_letters
 
     with ctx.database().begin() as conn:
-        for row in _these(conn, ids, ("dead",), "retried"):
-            if row["operation"] == outbox.Operation.READ_RECORD:
-                raise UsageError(
-                    f"{row['id']} was read, not pushed: there is nothing to send again",
-                    hint=f"contact-bridge outbox discard {row['id']}",
-                )
-        outbox.retry(conn, ids, datetime.now(UTC))
+        dead_letters.retry(conn, ids, datetime.now(UTC))
     output.write_line(f"{len(set(ids))} will be sent again: contact-bridge sync")
 
 
@@ -108,9 +82,8 @@ def retry(ctx: Context, ids: tuple[int, ...]) -> None:
 @pass_context
 def discard(ctx: Context, ids: tuple[int, ...]) -> None:
     """Give dead letters up: they are never sent, and stay on record as cancelled."""
-    from service.store import outbox
+    from service import dead_letters
 
     with ctx.database().begin() as conn:
-        _these(conn, ids, ("dead",), "discarded")
-        outbox.discard(conn, ids, datetime.now(UTC))
+        dead_letters.discard(conn, ids, datetime.now(UTC))
     output.write_line(f"{len(set(ids))} discarded.")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from service.cli.text import CONTROL
-from service.cli.text import clean as clean
+from service.text import CONTROL
+from service.text import clean as clean
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

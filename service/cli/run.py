@@ -42,7 +42,7 @@ async def serve(settings: Settings, database: Database, listening: socket) -> No
 
     from service import app, schedule
     from service.errors import BridgeError
-    from service.web import health, metrics, server, webhooks
+    from service.web import dashboard, health, metrics, server, webhooks
 
     log = structlog.get_logger("service.run")
     asked_to_stop = _signals()
@@ -51,7 +51,8 @@ async def serve(settings: Settings, database: Database, listening: socket) -> No
         fitness = health.Health(database, lambda: jobs.is_running)
         receiver = webhooks.Webhooks(settings, database, jobs.wake, bridge.now)
         figures = metrics.Metrics(settings, database, bridge.now)
-        answers = Starlette(routes=[*fitness.routes, *figures.routes, *receiver.routes])
+        pages = dashboard.Dashboard(bridge, jobs)
+        answers = Starlette(routes=[*fitness.routes, *figures.routes, *receiver.routes, *pages.routes])
         async with server.serving(answers, listening) as web:
             await jobs.start()
             log.info("running", address=server.address(listening), database=database.name)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli.context import look_for_garbage
-from service.cli.text import clean
 from service.errors import BridgeError, UsageError
+from service.text import clean
 
 if TYPE_CHECKING:
     from service.sandbox.server import Sandbox

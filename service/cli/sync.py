@@ -11,7 +11,7 @@ import click
 from service.cli import output
 from service.cli.context import Context, pass_context
 from service.cli.moment import Moment
-from service.cli.text import clean
+from service.text import clean
 
 if TYPE_CHECKING:
     from service.bridge import Report

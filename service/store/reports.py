@@ -70,6 +70,24 @@ def last_runs(conn: Connection) -> list[Row]:
     return _rows(conn, select(t.runs).where(t.runs.c.id.in_(newest)).order_by(t.runs.c.kind))
 
 
+def runs_since(conn: Connection, since: datetime, limit: int) -> list[Row]:
+    """The newest runs that have ended since then, newest first; no more than `limit` are looked at."""
+    r = t.runs.c
+    query = select(r.kind, r.finished_at, r.outcome, r.counts).order_by(r.id.desc()).limit(limit)
+    return [row for row in _rows(conn, query) if row["finished_at"] is not None and row["finished_at"] >= since]
+
+
+def waiting_since(conn: Connection) -> datetime | None:
+    """Since when something stands that was not carried over: the oldest open push, open conflict, or hold."""
+    o, c = t.outbox.c, t.conflicts.c
+    oldest = (
+        select(func.min(o.created_at)).where(o.status.in_(["pending", "sending", "unknown", "held", "dead"])),
+        select(func.min(c.created_at)).where(c.status == "open"),
+        select(func.min(t.holds.c.since)),
+    )
+    return min((at for query in oldest if (at := conn.execute(query).scalar()) is not None), default=None)
+
+
 def last_successes(conn: Connection) -> dict[str, datetime]:
     """Kind of run -> when one last ended well, held by the brake or not."""
     r = t.runs.c
@@ -165,9 +183,12 @@ def unfinished_backfills(conn: Connection) -> list[str]:
 # --- conflicts and outbox
 
 
-def conflicts(conn: Connection, *, everything: bool = False) -> list[Row]:
-    """Oldest first; the open ones unless `everything`."""
-    query = select(*(t.conflicts.c[name] for name in CONFLICT_COLUMNS)).order_by(t.conflicts.c.id)
+def conflicts(
+    conn: Connection, *, everything: bool = False, after: int = 0, limit: int | None = None
+) -> list[Row]:
+    """Oldest first; the open ones unless `everything`. A page of `limit`: those after this id."""
+    query = select(*(t.conflicts.c[name] for name in CONFLICT_COLUMNS)).where(t.conflicts.c.id > after)
+    query = query.order_by(t.conflicts.c.id).limit(limit)
     return _rows(conn, query if everything else query.where(t.conflicts.c.status == "open"))
 
 
@@ -188,6 +209,13 @@ def outbox(conn: Connection, *, everything: bool = False) -> list[Row]:
     """Oldest first; what is neither done nor cancelled unless `everything`."""
     query = select(*(t.outbox.c[name] for name in OUTBOX_COLUMNS)).order_by(t.outbox.c.id)
     return _rows(conn, query if everything else query.where(t.outbox.c.status.not_in(CLOSED)))
+
+
+def outbox_page(conn: Connection, status: str, after: int, limit: int) -> list[Row]:
+    """The pushes of one status after this id, oldest first."""
+    o = t.outbox.c
+    query = select(*(o[name] for name in OUTBOX_COLUMNS)).where(o.status == status, o.id > after)
+    return _rows(conn, query.order_by(o.id).limit(limit))
 
 
 def push(conn: Connection, push_id: int) -> Row | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hmac
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
 from service.settings import Settings, is_loopback
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 def may_read(settings: Settings, request: Request) -> bool:
@@ -17,3 +20,27 @@ def may_read(settings: Settings, request: Request) -> bool:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     right = hmac.compare_digest(given.strip().encode(), token.get_secret_value().encode())
     return right and scheme.lower() == "bearer"
+
+
+def is_local(settings: Settings, request: Request) -> bool:
+    """Asked on this machine under a name of this machine: not through a proxy, and by no foreign page whose name was
+    made to lead here."""
+    if not is_loopback(settings.web.host) or any(name in request.headers for name in _FORWARDED):
+        return False
+    return is_loopback(_hostname(f"//{request.headers.get('host', '')}"))
+
+
+def is_from_here(request: Request) -> bool:
+    """A form that was sent from one of our own pages, as far as the browser says. What it cannot say (`no-referrer`
+    makes the origin `null`) is left to the form's own token."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = request.headers.get("origin", "null")
+    return origin == "null" or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+
+
+def _hostname(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from service.cli.context import Context
-from service.cli.status import gather
 from service.errors import NotMigrated
 from service.settings import Settings
+from service.state import gather
 from service.store import cursors, migrate
 from service.store.database import Database
 from tests.cli.filled import NOW

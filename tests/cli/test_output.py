@@ -14,7 +14,7 @@ import click
 import pytest
 
 from service.cli import output
-from service.cli.text import clean
+from service.text import clean
 
 EVIL = "a\x1b[31mred\x07\x7f\x9b2J\n\u202etxt.exe[bold]b[/bold]"
 COLUMNS = ("id", "name")

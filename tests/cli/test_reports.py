@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, insert
 
-from service.cli.status import gather
 from service.settings import Settings, load
+from service.state import gather
 from service.store import cursors, reports
 from service.store import tables as t
 from service.store.database import Database
@@ -78,7 +78,7 @@ def test_why_it_is_not_in_sync(mirror: Database) -> None:
         report = gather(conn, NOW, Settings())
     assert list(report) == [
         "in_sync", "reasons", "people", "cursors", "runs", "outbox", "dead_letters", "conflicts", "holds", "jobs",
-        "surprises", "freshness", "verifications",
+        "surprises", "freshness", "verifications", "rules", "loaders",
     ]  # fmt: skip
     assert report["in_sync"] is False
     assert (report["dead_letters"], report["conflicts"]) == (1, 1)

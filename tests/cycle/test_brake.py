@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from structlog.testing import capture_logs
 
-from service import runs
+from service import runs, state
 from service.cli import status
 from service.cli.main import cli
 from service.errors import SuspiciouslyEmpty
@@ -113,7 +113,7 @@ async def test_suppressions_pass_the_brake(world: World) -> None:
 
 def _holds(world: World) -> list[dict[str, Any]]:
     with world.db.begin(write=False) as conn:
-        report = status.gather(conn, world.clock.now(), world.bridge.settings)
+        report = state.gather(conn, world.clock.now(), world.bridge.settings)
     return report["holds"]
 
 
@@ -233,6 +233,6 @@ async def test_a_suspicion_is_told_by_status(world: World) -> None:
     with pytest.raises(SuspiciouslyEmpty):
         await world.sync()
     with world.db.begin(write=False) as conn:
-        reasons = status.gather(conn, world.clock.now(), world.bridge.settings)["reasons"]
+        reasons = state.gather(conn, world.clock.now(), world.bridge.settings)["reasons"]
     (told,) = (reason for reason in reasons if "suspiciously empty" in reason)
     assert "contact-bridge sync --full --allow-mass-change" in told

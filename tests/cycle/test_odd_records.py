@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from service.cli.status import gather
+from service.state import gather
 from tests.cycle.world import World
 
 CONTACT = {

@@ -1,4 +1,4 @@
-"""Text that came from a platform, made fit for a terminal. Standard library alone: every command starts with it."""
+"""Text that came from a platform, made fit to be shown. Standard library alone: every command starts with it."""
 
 from __future__ import annotations
 

@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.cli.text import SIDES
 from service.core import consent
 from service.core.mapping import FieldMap, FieldRule
 from service.core.records import Base, Bases, Native, Platform, shown
 from service.store import firing_reports, ledger, reports
 from service.store.reports import Connection
+from service.text import SIDES
 
 Row = Mapping[str, Any]
 
+NUMBERED = "person:"
+"""Where an address means several people, their number still means one."""
 _ABOUT_A_VALUE = ("both_changed", ledger.NOT_TRANSFERABLE, ledger.OSCILLATION)
 _IMPERSONAL = {
     "pushes": ("id", "platform", "operation", "status", "attempts", "created_at", "updated_at"),
@@ -25,6 +27,28 @@ _IMPERSONAL = {
     "rules": ("rule", "happened_at", "status", "run_id", "created_at"),
     "history": ("id", "run_id", "platform", "field", "rule", "at", "source", "said_at"),
 }
+
+
+def explain(conn: Connection, who: str, mapping: FieldMap) -> list[dict[str, Any]]:
+    """Everybody who may be meant by an e-mail, a unique_id, a contact id of either platform, or person:NUMBER."""
+    number = who.removeprefix(NUMBERED)
+    if who.startswith(NUMBERED) and number.isascii() and number.isdecimal() and len(number) < 19:
+        found = explain_person(conn, int(number), mapping)
+        return [found] if found else []
+    explained = [
+        explain_contact(conn, match["onvoard_contact_id"], match["unique_id"], mapping)
+        if match["person_id"] is None
+        else explain_person(conn, match["person_id"], mapping)
+        for match in reports.find(conn, who)
+    ]
+    return [each for each in explained if each is not None]
+
+
+def people_of_conflict(conn: Connection, conflict: Row, mapping: FieldMap) -> list[dict[str, Any]]:
+    """The person whose conflict it is, and those who are frozen together with them, each with both sides."""
+    ids = {conflict["person_id"], *reports.frozen_by(conn, conflict["id"])} - {None}
+    found = (explain_person(conn, person_id, mapping) for person_id in sorted(ids))
+    return [{key: person[key] for key in ("person", "fields", "opted_out")} for person in found if person is not None]
 
 
 def explain_person(conn: Connection, person_id: int, mapping: FieldMap) -> dict[str, Any] | None:

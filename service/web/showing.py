@@ -1,0 +1,61 @@
+"""How values look on a page. Text that came from a platform loses its control characters; the templates escape it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from markupsafe import Markup
+
+from service.text import clean
+
+
+def shown(value: Any) -> Any:
+    """Whatever a template puts out passes through here, before it is escaped."""
+    if isinstance(value, Markup) or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return _time(value)
+    if isinstance(value, timedelta):
+        return duration(value.total_seconds())
+    if isinstance(value, dict | list):
+        return clean(json.dumps(value, ensure_ascii=False, default=str))
+    return clean(str(value))
+
+
+def _time(value: datetime) -> Markup:
+    at = value.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(
+        at.strftime("%Y-%m-%dT%H:%M:%SZ"), at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """In the two largest units: `2 d 3 h`."""
+    if seconds is None:
+        return ""
+    left, parts = int(seconds), []
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        number, left = divmod(left, size)
+        if number:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def words(name: Any) -> str:
+    """A name of the database as people say it."""
+    return str(name).replace("_", " ")
+
+
+def tally(counts: Any, of: str = "") -> str:
+    """What a run has counted, without what was nothing: `12 pulled contacts, 1 new conflicts`."""
+    if isinstance(counts, Mapping):
+        told = (tally(value, f"{of} {words(name)}".strip()) for name, value in counts.items())
+        return ", ".join(filter(None, told))
+    return f"{counts} {of}" if counts else ""

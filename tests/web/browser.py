@@ -1,0 +1,62 @@
+"""Debian's Chromium, driven by Playwright, which brings no browser of its own along."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, async_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+# As root there is no sandbox; and nothing is looked for outside of this machine.
+QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+)  # fmt: skip
+_GRAVE = ("serious", "critical")
+
+
+def executable() -> str:
+    """Skips the test where there is no browser; with BROWSER_REQUIRED=1 that is a failure."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        reason = f"no browser is installed (none of {', '.join(NAMES)}): apt-get install chromium"
+        if os.environ.get("BROWSER_REQUIRED") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@asynccontextmanager
+async def browser() -> AsyncIterator[Browser]:
+    path = executable()
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield running
+        await running.close()
+
+
+class Watched:
+    """A page, and everything that went wrong on it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.wrong = page, list[str]()
+        page.on("console", lambda said: self.wrong.append(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("requestfailed", lambda request: self.wrong.append(f"failed: {request.url}"))
+        page.on("response", lambda answer: self.wrong.append(answer.url) if answer.status >= 400 else None)
+
+    async def grave(self) -> list[str]:
+        """What axe finds that shuts somebody out."""
+        found: Any = (await Axe().run(self.page)).response
+        return [
+            f"{each['id']}: {node['html']}"
+            for each in found["violations"]
+            if each["impact"] in _GRAVE
+            for node in each["nodes"]
+        ]
