@@ -1,31 +1,32 @@
-"""The daemon's work: which job runs how often, inside which lease, and how all of it comes to an end."""
+"""The daemon: its jobs in their turns, and how all of it comes to an end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.base import STATE_RUNNING
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from service import runs, setup
+from service import jobs, setup
 from service.bridge import Bridge, Report, claim_accounts
-from service.cycle import LISTINGS, Cycle
 from service.errors import BridgeError, Busy, PlatformError
+from service.jobs import JOBS, PULLS, RELEASE, Job, intervals
 from service.logs import place
 from service.progress import Stopped
 from service.settings import Settings
-from service.store import cursors, inbox, slices, verifications
+from service.settings.turns import Cron
+from service.store import cursors, inbox, slices
+from service.store import jobs as kept
 from service.store.database import Connection
 from service.store.lease import lease
-from service.verifying import DIGITAL_ONBOARDING, STREAMS, comparing
 
 log = structlog.get_logger("service.schedule")
 
@@ -37,76 +38,6 @@ ASKED_WAIT = 3600.0
 """Seconds for which what somebody asked for waits until those at work are done."""
 GLANCE = 60.0
 """Seconds between two looks at the machine's clock, and how far it may be put back unnoticed."""
-
-
-async def _timed(run: Cycle, name: str) -> None:
-    run.report.pulled[name] += await run.onvoard.new(name)
-
-
-async def _activities(run: Cycle) -> None:
-    await _timed(run, "activities")
-    run.report.pulled["contacts"] += await run.onvoard.follow_hints()
-
-
-async def _resources(run: Cycle) -> None:
-    for name in LISTINGS:
-        run.report.pulled[name] += await run.onvoard.listing(name)
-    await _timed(run, "records")
-
-
-async def _summaries(run: Cycle) -> None:
-    run.report.pulled["summaries"] += await run.onvoard.listing("summaries")
-
-
-async def _templates(run: Cycle) -> None:
-    run.report.pulled["templates"] += await run.digital.templates()
-
-
-async def _objectives(run: Cycle) -> None:
-    run.report.pulled["objectives"] += await run.digital.objectives()
-
-
-async def _reconcile(run: Cycle) -> None:
-    await run.take_up()
-    await run.ask_about_strangers()
-    await run.read_loaders()
-    await run.reconcile_and_push()
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """`pulls`: nothing is reconciled before it succeeded once. `writes`: it holds the lease `cycle`, like a `sync`."""
-
-    name: str
-    work: Callable[[Cycle], Awaitable[None]]
-    pulls: bool = True
-    writes: bool = False
-
-
-JOBS = (
-    Job("resources", _resources),
-    Job("contacts", lambda run: _timed(run, "contacts")),
-    Job("templates", _templates),
-    Job("objectives", _objectives),
-    Job("reviews", lambda run: _timed(run, "reviews")),
-    Job("activities", _activities),
-    Job("summaries", _summaries),
-    # A probe reads by writing: its answer must not be older than that of a push which it overlaps.
-    Job("refresh", lambda run: run.refresh(), pulls=False, writes=True),
-    Job("inbox", lambda run: run.look_into_inbox(), pulls=False, writes=True),
-    Job("reconcile", _reconcile, pulls=False, writes=True),
-    Job("sweep", lambda run: run.sweep(), pulls=False),
-    Job("verify", comparing.by_settings, pulls=False),
-)
-RELEASE = Job("sync", lambda run: runs.whole_cycle(run, allow_mass_change=True), pulls=False, writes=True)
-"""What somebody asks for who has looked at what the brake holds."""
-PULLS = tuple(job.name for job in JOBS if job.pulls)
-
-
-def intervals(settings: Settings) -> dict[str, timedelta]:
-    """Job name to interval. Whether a verification is due is looked at oftener: one that failed is made up for."""
-    every = settings.schedule
-    return every.intervals() | {"sweep": every.sweep_every, "verify": max(every.verify / 8, timedelta(minutes=1))}
 
 
 class Schedule:
@@ -122,6 +53,7 @@ class Schedule:
         self._woken = False
         self._at_work: set[str] = set()
         self._again: dict[str, datetime] = {}
+        self._counted: dict[str, datetime] = {}  # up to when a job's missed turns are
         self._clock_keeper: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
@@ -138,17 +70,34 @@ class Schedule:
         await claim_accounts(self.bridge)
         now = self.bridge.now().isoformat()
         await self.db.run(lambda conn: cursors.fact_once(conn, "first_sync_at", now))
-        every, start = intervals(self.bridge.settings), datetime.now(UTC)
+        start = datetime.now(UTC)
+        overdue = await self.db.run(self._overdue)
         for number, job in enumerate(JOBS):
-            seconds = every[job.name].total_seconds()
-            # The first reconciliation follows the first pulls (`_ended`), or comes in its turn where they take long.
-            wait = seconds if job.name in ("reconcile", "verify") else number * STAGGER
-            self._scheduler.add_job(
-                self._run, IntervalTrigger(seconds=seconds, jitter=seconds / 10, timezone=UTC), args=[job],
-                id=job.name, next_run_time=start + timedelta(seconds=wait),
-            )  # fmt: skip
+            turn = intervals(self.bridge.settings)[job.name]
+            when: dict[str, Any] = {"next_run_time": start + timedelta(seconds=number * STAGGER)}
+            if isinstance(turn, Cron) and job.name not in overdue:
+                when = {}  # its own time, which the first round does not wait for
+                self._first_round.discard(job.name)
+            elif isinstance(turn, timedelta) and job.name in ("reconcile", "verify"):
+                # The first reconciliation follows the first pulls (`_ended`); where they take long, in its turn.
+                when = {"next_run_time": start + turn}
+            self._scheduler.add_job(self._run, self._trigger(job.name), args=[job], id=job.name, **when)
         self._scheduler.start()
         self._clock_keeper = asyncio.create_task(self._mind_the_clock())
+
+    def _trigger(self, name: str) -> BaseTrigger:
+        turn, schedule = intervals(self.bridge.settings)[name], self.bridge.settings.schedule
+        if isinstance(turn, Cron):
+            return turn.trigger(schedule.zone, 60 * schedule.jitter)
+        seconds = turn.total_seconds()
+        return IntervalTrigger(seconds=seconds, jitter=seconds * schedule.jitter, timezone=UTC)
+
+    def _overdue(self, conn: Connection) -> Collection[str]:
+        """The jobs that never got through, or had a turn while there was no daemon."""
+        now, settings = self.bridge.now(), self.bridge.settings
+        since = {job: kept.idle_since(conn, job.name) for job in JOBS}
+        missed = [job.name for job, at in since.items() if at is None or jobs.passed(settings, job, at, now)]
+        return {*missed, *jobs.unread(conn)}
 
     async def _mind_the_clock(self) -> None:
         """The scheduler dates its turns: a clock that is put back by a day would silence every job for a day."""
@@ -175,6 +124,17 @@ class Schedule:
             if late:
                 await asyncio.wait(late, timeout=1)
         self._scheduler.shutdown(wait=False)
+
+    def use(self, bridge: Bridge) -> set[asyncio.Task[Any]]:
+        """From each job's next turn on. -> those that are still at work with the former one"""
+        former, self.bridge = self.bridge.settings, bridge
+        for job in JOBS:
+            if _timing(former, job.name) != _timing(bridge.settings, job.name):
+                due = self._scheduler.get_job(job.name).next_run_time
+                changed = self._scheduler.reschedule_job(job.name, trigger=self._trigger(job.name))
+                if isinstance(changed.trigger, IntervalTrigger) and due < changed.next_run_time:
+                    self._scheduler.modify_job(job.name, next_run_time=due)  # there may be work that has called for it
+        return set(self._running)
 
     def advance(self, stream: str, records: int) -> None:
         """The runs' `Progress`: called wherever a step is done and on record, which is where a run may end."""
@@ -254,72 +214,57 @@ class Schedule:
                 asyncio.get_running_loop().call_later(MOMENT.total_seconds(), self._make_due, job.name, wait)
 
     async def _leased(self, job: Job) -> None:
+        if (rested := jobs.rests_until(self.bridge.settings, job, self.bridge.now())) is not None:
+            self._make_due(job.name, rested - self.bridge.now())
+            return
         if not await self._is_due(job):
             return
-        async with AsyncExitStack() as held:
-            await held.enter_async_context(lease(self.db, f"job:{job.name}"))
-            if job.writes:
-                await held.enter_async_context(self.writing(ASKED_WAIT if job is RELEASE else 0.0))
+        async with jobs.leased(self.db, job, self._pen, wait=ASKED_WAIT if job is RELEASE else 0.0):
             if not self.stopping and await self._is_due(job):  # still: another process may have been at it
                 await self._work(job)
 
     async def _work(self, job: Job) -> None:
+        since, self._counted[job.name] = self._counted.get(job.name), self.bridge.now()
+        missed = await self.db.run(lambda conn: jobs.note_missed(conn, self.bridge, job, since)) if job in JOBS else 0
+        if missed:
+            log.warning("turns were missed: this one makes up for them", job=job.name, missed=missed)
         try:
-            _tell(job, await runs.run(self.bridge, job.name, job.work, self))
+            _tell(job, await jobs.work(self.bridge, job, self))
         finally:
             if job.name == "inbox":  # what could be looked into is to be pushed, whatever could not
                 self._make_due("reconcile")
                 await self._look_again()
-        await self._was_read(job)
         if job.name == "resources":
             await self._switch_webhook_on()
-
-    async def _was_read(self, job: Job) -> None:
-        if job.pulls:
-            now = self.bridge.now().isoformat()
-            await self.db.run(lambda conn: cursors.fact_once(conn, f"pulled:{job.name}", now))
 
     async def _look_again(self) -> None:
         """An event that was put off, for less than the job's interval."""
         due = await self.db.run(inbox.next_due)
-        wait = due - self.bridge.now() if due is not None else None
-        if wait is not None and wait < intervals(self.bridge.settings)["inbox"]:
-            self._make_due("inbox", max(wait, MOMENT))
+        now, settings = self.bridge.now(), self.bridge.settings
+        if due is not None and due - now < settings.schedule.longest(intervals(settings)["inbox"], now):
+            self._make_due("inbox", max(due - now, MOMENT))
 
     async def _switch_webhook_on(self) -> None:
         """Twenty failures in a row switch ours off (traps 41); a sweep then finds what it did not tell of."""
         for need in setup.webhook(self.bridge.settings):
             hooks = (await setup.known_of(self.bridge.onvoard, setup.What.WEBHOOK)).get(need.key)
             if hooks and hooks[0].active is False and need.repair is not None:
+                await self._all_due()  # before: once it is on again, nobody can tell that there was a gap
                 await need.repair(self.bridge.onvoard, hooks)
-                await self.db.run(lambda conn: slices.all_due(conn, self.bridge.now()))
+                await self._all_due()  # after: what was swept meanwhile is in the gap as well
                 log.warning("onvoard had switched the webhook off: it is on again, and a sweep of everything follows")
                 self._make_due("sweep")
 
+    async def _all_due(self) -> None:
+        await self.db.run(lambda conn: slices.all_due(conn, self.bridge.now()))
+
     async def _is_due(self, job: Job) -> bool:
-        if job.name == "inbox":
-            due = await self.db.run(inbox.next_due)
-            return due is not None and due <= self.bridge.now()
-        if job.name == "sweep":
-            return await self.db.run(self._slices_are_due)
-        if job.name == "verify":
-            return await self.db.run(self._verification_is_due)
-        return job.name != "reconcile" or await self._everything_was_read()
-
-    def _slices_are_due(self, conn: Connection) -> bool:
-        patience = self.bridge.settings.schedule.sweep_after
-        return bool(slices.due(conn, self.bridge.now(), patience) or slices.unsliced(conn))
-
-    def _verification_is_due(self, conn: Connection) -> bool:
-        """What was never read cannot be right yet."""
-        settings = self.bridge.settings
-        asked = [each for each in STREAMS if each != DIGITAL_ONBOARDING or settings.digital_onboarding.refresh != "off"]
-        last, patience = verifications.last_of_all(conn, asked), settings.schedule.verify * 7 / 8
-        return not _unread(conn) and (last is None or self.bridge.now() - last >= patience)
+        due = await self.db.run(lambda conn: jobs.is_due(conn, self.bridge, job))
+        return due and (job.name != "reconcile" or await self._everything_was_read())
 
     async def _everything_was_read(self) -> bool:
         """Who was not read yet would look like somebody to be created."""
-        missing = await self.db.run(_unread)
+        missing = await self.db.run(jobs.unread)
         if missing and missing != self._waits_for:
             log.info("nothing is reconciled before everything was read once", missing=missing)
         self._waits_for = missing
@@ -346,10 +291,9 @@ class Schedule:
         log.error("job failed", **told)
 
 
-def _unread(conn: Connection) -> list[str]:
-    """The jobs that have never pulled what they are for."""
-    read = cursors.facts_under(conn, "pulled:")
-    return [name for name in PULLS if name not in read]
+def _timing(settings: Settings, name: str) -> object:
+    schedule = settings.schedule
+    return intervals(settings)[name], schedule.jitter, schedule.timezone, schedule.quiet_hours
 
 
 def _tell(job: Job, report: Report) -> None:

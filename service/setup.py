@@ -12,7 +12,7 @@ from service.bridge import Bridge, claim_accounts
 from service.core.loaders import Stopped
 from service.cycle import LISTINGS
 from service.decide import happenings
-from service.errors import UsageError
+from service.errors import SettingsError, UsageError
 from service.extract.loaders import mapped
 from service.extract.loaders import survey as survey_of
 from service.extract.onvoard import OnvoardReader
@@ -33,7 +33,7 @@ from service.settings.values import is_loopback
 from service.store import loaded
 
 EVENTS = tuple(WebhookEventType)
-WEBHOOK_PATH = "/webhooks/onvoard"
+WEBHOOK_PATH, THIN_PATH = "/webhooks/onvoard", "/webhooks/digital-onboarding"
 REMEDY = "remove it on OnVoard (its support can), then contact-bridge setup"
 SECRET_UNSEEN = "OnVoard never shows its secret: after a change of it, contact-bridge setup --renew-secret"
 PLAIN_HTTP = "over plain http anybody on the way reads about your contacts"
@@ -104,6 +104,12 @@ def webhook(settings: Settings, renew_secret: bool = False) -> list[Need]:
     return [Need(What.WEBHOOK, same_address(url), create, stale=stale, repair=repair, note=note)]
 
 
+def is_ours(settings: Settings, url: str) -> bool:
+    """Whether a webhook at this address is this bridge's; nobody's is where it has no address of its own."""
+    address = settings.web.public_url
+    return address is not None and same_address(url) == same_address(address + WEBHOOK_PATH)
+
+
 def is_exposed(url: str) -> bool:
     """Whether what is sent there travels in the clear."""
     parts = urlsplit(url)
@@ -164,10 +170,7 @@ async def complete(
     """
     needs = [*schema(), *more, *webhook(settings, renew_secret)]
     known = await known_of(client, *What)
-    parts = [
-        await needed.settle(client, need, part, known)
-        for need, part in zip(needs, judge(needs, known, relabel), strict=True)
-    ]
+    parts = await _settled(client, needs, known, relabel)
     return [*parts, *_left_out(settings), *elsewhere(needs, known)]
 
 
@@ -184,10 +187,24 @@ def of_loaders(bridge: Bridge) -> list[Need]:
     return list(found.values())
 
 
-async def refresh_mirror(bridge: Bridge) -> None:
+async def register(client: OnVoard, settings: Settings, *, renew_secret: bool = False) -> list[Part]:
+    """`complete` for the webhook alone. SettingsError where the settings lack what it takes."""
+    if lacking := webhooks_lack(settings):
+        raise SettingsError([f"{name}: missing; a webhook needs it" for name in lacking])
+    needs = webhook(settings, renew_secret)
+    known = await known_of(client, What.WEBHOOK)
+    return [*await _settled(client, needs, known), *elsewhere(needs, known)]
+
+
+async def _settled(client: OnVoard, needs: Sequence[Need], known: Known, relabel: bool = False) -> list[Part]:
+    parts = judge(needs, known, relabel)
+    return [await needed.settle(client, need, part, known) for need, part in zip(needs, parts, strict=True)]
+
+
+async def refresh_mirror(bridge: Bridge, listings: Sequence[str] = LISTINGS) -> None:
     """The mirror learns at once what is there now: activities wait for their types. ForeignAccount as a cycle."""
     await claim_accounts(bridge)
     sweep_after = bridge.settings.schedule.sweep_after
     reader = OnvoardReader(bridge.onvoard, bridge.db, 0, bridge.now, Silent(), sweep_after)
-    for name in LISTINGS:
+    for name in listings:
         await reader.listing(name)

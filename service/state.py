@@ -9,7 +9,7 @@ from typing import Any
 from service.errors import SettingsError
 from service.loader_files import read_loaders
 from service.settings import Settings
-from service.store import firing_reports, freshness, loaded, reports
+from service.store import firing_reports, freshness, jobs, loaded, reports
 from service.store.database import Connection
 from service.text import SIDES
 
@@ -43,6 +43,7 @@ def gather(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any
         "loaders": loaders_of(conn, settings),
     }
     reasons = [*_why_not(report, reports.unseen(conn), reports.unfinished_backfills(conn))]
+    reasons += [f"the job {name} is paused: contact-bridge jobs resume {name}" for name in sorted(jobs.paused(conn))]
     return {"in_sync": not reasons, "reasons": reasons, **report}
 
 
@@ -61,8 +62,8 @@ def freshness_of(conn: Connection, now: datetime, settings: Settings) -> dict[st
     streams = freshness.swept(conn, now, schedule.sweep_within, schedule.sweep_after)
     requests = sum(row["requests"] for row in streams)
     if settings.digital_onboarding.refresh == "probe":
-        streams += freshness.refreshed(conn, now, schedule.refresh_within, schedule.refresh)
-    needed = requests / (schedule.sweep_after / HOUR)
+        streams += freshness.refreshed(conn, now, schedule.refresh_within, schedule.longest(schedule.refresh, now))
+    needed = requests / (schedule.sweep_after / HOUR) * schedule.sweep_peak
     allowed = settings.onvoard.requests_per_second * schedule.sweep_budget * HOUR.total_seconds()
     return {
         "streams": streams,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,8 @@ from service.bridge import Bridge
 from service.core.records import Platform
 from service.sandbox import Sandbox
 from service.schedule import JOBS, PULLS, Schedule, intervals
-from service.store import cursors, inbox, migrate, mirror
+from service.settings.turns import Cron
+from service.store import cursors, inbox, jobs, migrate, mirror
 from service.store import tables as t
 from service.store.database import Database
 from service.store.lease import lease
@@ -143,7 +145,7 @@ async def test_a_defect_is_told_without_what_it_quotes(bridge: Bridge, monkeypat
         async with scheduled(bridge):
             await until(lambda: ended(bridge, "templates", "failed") and ended(bridge, "contacts"))
     told = [line for line in logged if line["event"] == "job failed"]
-    assert told[0]["error"].startswith("unexpected ValueError in service/schedule.py line ")
+    assert told[0]["error"].startswith("unexpected ValueError in service/jobs.py line ")
     assert JANE not in str(logged)
 
 
@@ -306,3 +308,119 @@ async def test_a_failure_is_tried_again_in_a_minute_and_what_got_through_is_push
         with bridge.db.begin(write=False) as conn:
             due = inbox.next_due(conn)
         assert due is not None and timedelta(seconds=50) < due - datetime.now(UTC) <= timedelta(seconds=60)
+
+
+def had_run(bridge: Bridge, kind: str, at: datetime) -> None:
+    with bridge.db.begin() as conn:
+        cursors.finish_run(conn, cursors.start_run(conn, kind, at), "ok", {}, at)
+
+
+def seldom(monkeypatch: pytest.MonkeyPatch, **turns: Any) -> None:
+    """Each job an hour after it was started, but for these."""
+    every = dict.fromkeys(intervals(settings.load()), SELDOM) | turns
+    monkeypatch.setattr("service.schedule.intervals", lambda _: every)
+
+
+def set_up(bridge: Bridge, now: datetime | None = None, **schedule: str) -> Bridge:
+    changed = settings.load({f"schedule.{name}": value for name, value in schedule.items()})
+    return replace(bridge, settings=changed, now=bridge.now if now is None else lambda: now)
+
+
+async def test_turns_that_nobody_took_are_counted_and_made_up_for_once(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seldom(monkeypatch)
+    had_run(bridge, "contacts", datetime.now(UTC) - timedelta(minutes=61))
+    had_run(bridge, "inbox", datetime.now(UTC) - timedelta(minutes=61))
+    with capture_logs() as logged:
+        async with scheduled(set_up(bridge, contacts="10m", jitter="0")):
+            await until(lambda: ended(bridge, "reconcile"))
+    assert len(ended(bridge, "contacts")) == 2
+    assert [(line["job"], line["missed"]) for line in logged if "missed" in line] == [("contacts", 5)]
+    async with scheduled(set_up(bridge, contacts="10m", jitter="0")):
+        await until(lambda: len(ended(bridge, "reconcile")) == 2)
+    with bridge.db.begin(write=False) as conn:
+        assert jobs.missed(conn) == {"contacts": 5}
+
+
+async def test_a_cron_has_its_own_time_and_a_start_makes_up_for_what_was_missed(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hourly, crons = Cron("0 * * * *"), {"contacts": "cron: 0 * * * *", "reviews": "cron: 0 * * * *"}
+    seldom(monkeypatch, contacts=hourly, reviews=hourly)
+    now = datetime.now(UTC)
+    with bridge.db.begin() as conn:
+        for name in PULLS:
+            cursors.fact_once(conn, f"pulled:{name}", now.isoformat())
+    had_run(bridge, "contacts", now - timedelta(microseconds=1))  # since when there was no full hour
+    had_run(bridge, "reviews", now - timedelta(hours=1))
+    async with scheduled(set_up(bridge, jitter="0", **crons)) as schedule:
+        await until(lambda: ended(bridge, "reconcile"))
+        turn = schedule._scheduler.get_job("contacts").next_run_time
+    assert (turn.minute, turn.second) == (0, 0) and timedelta() < turn - now <= timedelta(hours=1)
+    assert len(ended(bridge, "contacts")) == 1
+    assert len(ended(bridge, "reviews")) == 2
+
+
+async def test_a_paused_job_rests_and_the_others_do_not(bridge: Bridge) -> None:
+    with bridge.db.begin() as conn:
+        jobs.pause(conn, ["contacts"], bridge.now())
+    async with scheduled(bridge):
+        await until(lambda: len(ended(bridge, "reviews")) >= 3)
+        assert not runs(bridge, "contacts")
+        with bridge.db.begin() as conn:
+            assert jobs.resume(conn, ["contacts", "reviews"], bridge.now()) == ["contacts"]
+        await until(lambda: ended(bridge, "contacts"))
+
+
+async def test_what_fell_into_a_pause_was_not_missed(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    seldom(monkeypatch)
+    now = datetime.now(UTC)
+    had_run(bridge, "contacts", now - timedelta(hours=3))
+    with bridge.db.begin() as conn:
+        jobs.pause(conn, ["contacts"], now - timedelta(hours=2))
+        jobs.resume(conn, ["contacts"], now - timedelta(minutes=1))
+    async with scheduled(set_up(bridge, contacts="10m")):
+        await until(lambda: len(ended(bridge, "contacts")) == 2)
+    with bridge.db.begin(write=False) as conn:
+        assert jobs.missed(conn) == {}
+
+
+async def test_in_quiet_hours_nothing_is_swept_or_verified_and_all_of_it_afterwards(bridge: Bridge) -> None:
+    async with scheduled(bridge):
+        await until(lambda: ended(bridge, "verify"))
+    with bridge.db.begin() as conn:
+        conn.execute(t.sweep_slices.update().values(swept_at=datetime(2020, 1, 1, tzinfo=UTC)))
+        conn.execute(t.verifications.update().values(at=datetime(2020, 1, 1, tzinfo=UTC)))
+    before = len(runs(bridge, "verify"))
+    midnight = datetime.now(UTC).replace(hour=0, minute=0) + timedelta(days=1)
+    hours = {"quiet_hours": "22:00-06:00", "jitter": "0"}
+    async with scheduled(set_up(bridge, midnight, **hours)) as schedule:
+        reviews = len(ended(bridge, "reviews"))
+        await until(lambda: len(ended(bridge, "reviews")) >= reviews + 3)
+        turn = schedule._scheduler.get_job("sweep").next_run_time
+    assert (runs(bridge, "sweep"), len(runs(bridge, "verify"))) == ([], before)
+    wait = turn - datetime.now(UTC)  # by the scheduler's clock
+    assert timedelta(hours=5, minutes=58) < wait < timedelta(hours=6)
+    async with scheduled(set_up(bridge, midnight + timedelta(hours=6), **hours)):
+        await until(lambda: ended(bridge, "sweep") and len(ended(bridge, "verify")) > before)
+
+
+async def test_new_settings_hold_from_the_next_turn_and_what_was_called_for_stays(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.schedule.intervals", intervals)
+    async with scheduled(set_up(bridge, jitter="0")) as schedule:
+        await until(lambda: ended(bridge, "reconcile"))
+        before = {job.name: schedule._scheduler.get_job(job.name).next_run_time for job in JOBS}
+        began, soon = datetime.now(UTC), timedelta(seconds=1)
+        schedule._make_due("summaries", soon)
+        new = {"contacts": "2s", "reviews": "cron: 0 0 1 1 *", "summaries": "7d", "templates": "1h"}
+        schedule.use(set_up(bridge, jitter="0", **new))
+        after = {job.name: schedule._scheduler.get_job(job.name).next_run_time for job in JOBS}
+        assert after["contacts"] - began < timedelta(seconds=3)
+        assert (after["reviews"].month, after["reviews"].day) == (1, 1)
+        assert after["summaries"] - began < 2 * soon, "there was work that had called for it"
+        assert {name for name in before if before[name] != after[name]} <= {"contacts", "reviews", "summaries", "inbox"}
+        pulled = len(ended(bridge, "contacts"))
+        await until(lambda: len(ended(bridge, "contacts")) > pulled + 1)

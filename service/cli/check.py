@@ -90,7 +90,7 @@ async def _set_up(
     from service import app, setup
 
     async with app.open_bridge(settings, database) as bridge:
-        why_not = _no_mirror(settings, database)
+        why_not = no_mirror(settings, database)
         more = [] if why_not else setup.of_loaders(bridge)
         if dry_run:
             return await setup.survey(bridge.onvoard, settings, more=more, **options), ""
@@ -100,7 +100,7 @@ async def _set_up(
         return parts, f"The mirror was left alone: {why_not}" if why_not else "The mirror knows of it."
 
 
-def _no_mirror(settings: Settings, database: Database) -> str:
+def no_mirror(settings: Settings, database: Database) -> str:
     """Why the mirror cannot be told, "" where it can. ForeignAccount before anything is made on the wrong account,
     where it would stay for good."""
     from service import checks

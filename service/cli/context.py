@@ -49,6 +49,12 @@ class Context:
             self.loaded_settings = settings.load(self._overrides, self.config)
         return self.loaded_settings
 
+    def read_again(self) -> Settings:
+        """From where they were read before: the files may have changed. Raises SettingsError."""
+        from service import settings
+
+        return settings.load(self._overrides, self.config)
+
     def set_up_logs(self, *, quietly: bool = False) -> None:
         """Once; what only looks into the mirror logs nothing, and needs none. `quietly`: at a terminal a command's own
         words say what it did; its log line is for those who keep logs."""

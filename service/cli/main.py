@@ -35,6 +35,8 @@ COMMANDS = (
     Lazy("conflicts", "conflicts", "Show and resolve what needs a person's decision."),
     Lazy("people", "people", "Join and cut links by hand."),
     Lazy("outbox", "outbox", "Show pending and dead pushes."),
+    Lazy("webhooks", "webhooks", "Show, register and remove webhooks; look into their events again."),
+    Lazy("jobs", "jobs", "Show the daemon's jobs; run, pause and resume one."),
     Lazy("rules", "rules", "Show and test what happenings on OnVoard ask for."),
     Lazy("consent", "consent", "Report, per opt-out, when it was seen and when the other side had it."),
     Lazy("forget", "forget", "Erase a person, on both platforms and here; with a certificate."),

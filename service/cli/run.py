@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from collections.abc import Callable
 from socket import socket
 from typing import TYPE_CHECKING
 
@@ -26,27 +27,35 @@ AT_THE_LATEST = 9.5
 @click.command()
 @pass_context
 def run(ctx: Context) -> None:
-    """Run the daemon: every stream in its interval, health over HTTP; until SIGTERM or Ctrl-C."""
+    """Run the daemon: every stream in its interval, health over HTTP; until SIGTERM or Ctrl-C.
+
+    SIGHUP: settings, mapping, rules and loaders are read again, and secrets from their files.
+    """
     settings = ctx.settings
     settings.require_platforms()
     from service.web.server import listen
 
     ctx.set_up_logs()  # a daemon's log is all that is seen of it
     with listen(settings) as listening:
-        ctx.run(serve(settings, ctx.database(create=True), listening))
+        ctx.run(serve(settings, ctx.database(create=True), listening, ctx.read_again))
 
 
-async def serve(settings: Settings, database: Database, listening: socket) -> None:
+async def serve(
+    settings: Settings, database: Database, listening: socket, read_again: Callable[[], Settings] | None = None
+) -> None:
+    """`read_again`: what SIGHUP asks for."""
     import structlog
     from starlette.applications import Starlette
 
-    from service import app, schedule
+    from service import schedule
+    from service.cli.reloading import Reloading
     from service.errors import BridgeError
     from service.web import dashboard, health, metrics, server, webhooks
 
     log = structlog.get_logger("service.run")
     asked_to_stop = _signals()
-    async with app.open_bridge(settings, database) as bridge:
+    async with Reloading(database) as reloading:
+        bridge = await reloading.open(settings)
         jobs = schedule.Schedule(bridge)
         fitness = health.Health(database, lambda: jobs.is_running)
         receiver = webhooks.Webhooks(settings, database, jobs.wake, bridge.now)
@@ -55,6 +64,8 @@ async def serve(settings: Settings, database: Database, listening: socket) -> No
         answers = Starlette(routes=[*fitness.routes, *figures.routes, *receiver.routes, *pages.routes])
         async with server.serving(answers, listening) as web:
             await jobs.start()
+            if read_again is not None:
+                reloading.on_hangup(read_again, jobs, receiver, figures, pages)
             log.info("running", address=server.address(listening), database=database.name)
             waiting = asyncio.create_task(asked_to_stop.wait())
             await asyncio.wait({waiting, web}, return_when=asyncio.FIRST_COMPLETED)

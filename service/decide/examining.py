@@ -7,7 +7,7 @@ What has no time of its own (a tag, a list, a segment, a property) happens when 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from service.core.rules import ActivityOf, Rule, Source, may_fire
@@ -41,16 +41,26 @@ def _begun(conn: Connection, frame: Frame, rule: Rule, state: Row | None) -> dat
     or given another condition."""
     same = state is not None and state["condition"] == rule.condition
     goes_on = state is not None and same and state["enabled"]
-    since: datetime = rule.since or (state["since"] if state is not None and goes_on else frame.started_at)
+    since: datetime = rule.since or (state["since"] if state is not None and goes_on else _now(conn, frame, rule))
     if state is None or not goes_on:
         if rule.lasts:
             firings.forget_members(conn, rule.name)
         firings.begin(conn, rule.name, since, rule.condition, anew=True)
-        look_again(conn, rule, since)
+        if rule.since is not None or rule.lasts:
+            look_again(conn, rule, since)
     elif since != state["since"]:  # its file says so
         firings.begin(conn, rule.name, since, rule.condition, anew=False)
         look_again(conn, rule, since)
     return since
+
+
+def _now(conn: Connection, frame: Frame, rule: Rule) -> datetime:
+    """Behind the newest record that is known: OnVoard's clock dates them, and ours may differ. What is known is
+    history; one that is dated in the future holds nothing up for longer than a day."""
+    newest = firings.newest(conn, rule.when.source)
+    if newest is None:
+        return EPOCH
+    return min(newest, frame.started_at + timedelta(days=1)) + (timedelta.resolution if rule.lasts else timedelta())
 
 
 def look_again(conn: Connection, rule: Rule, since: datetime) -> None:

@@ -13,6 +13,7 @@ from service.errors import SettingsError
 from service.settings import sources
 from service.settings.models import KNOWN, PATHS, SECRETS, Settings, variable
 from service.settings.sources import Given, Source
+from service.settings.values import is_loopback
 
 _DEFAULT_FILE = Path("config/bridge.toml")
 _DEFAULT_PATHS = {"paths.mapping": "mapping.toml", "paths.rules": "rules.toml", "paths.loaders": "loaders"}
@@ -45,6 +46,20 @@ def load(
     settings._sources.update({key: item.source for key, item in given.items()})
     settings._config_file = file
     return settings
+
+
+def for_running(new: Settings, old: Settings) -> tuple[Settings, list[str]]:
+    """What a daemon that was started with `old` can take of `new`. -> (its settings, keys that wait for a new start)
+
+    SettingsError where the address that it goes on listening on would be open to everybody.
+    """
+    if new.web.token is None and not is_loopback(old.web.host):
+        raise SettingsError([f"web.token ({variable('web.token')}): is required, because it listens on {old.web.host}"])
+    before = {"database_url": old.database_url, "web.host": old.web.host, "web.port": old.web.port}
+    after = {"database_url": new.database_url, "web.host": new.web.host, "web.port": new.web.port}
+    web = new.web.model_copy(update={"host": old.web.host, "port": old.web.port})
+    taken = new.model_copy(update={"database_url": old.database_url, "web": web})
+    return taken, [key for key, value in before.items() if value != after[key]]
 
 
 def _config_file(config: str | Path | None, environ: Mapping[str, str]) -> tuple[Path | None, list[str]]:

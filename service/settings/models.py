@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 from platformdirs import user_state_path
 from pydantic import (
@@ -23,10 +24,12 @@ from pydantic import (
 )
 
 from service.errors import SettingsError
-from service.settings import values
-from service.settings.values import Address, BaseAddress, Duration, Moment, Secret, is_loopback
+from service.settings import turns, values
+from service.settings.turns import Cron, Hours, Turn
+from service.settings.values import BaseAddress, Duration, Moment, PublicAddress, Secret, is_loopback
 
 Interval = Annotated[Duration, AfterValidator(values.positive)]
+JobTurn = Annotated[Turn, BeforeValidator(turns.turn)]
 Count = Annotated[int, BeforeValidator(values.no_boolean), Field(ge=1)]
 Number = BeforeValidator(values.no_boolean)
 Share = Annotated[float, Number, Field(ge=0, le=1)]
@@ -46,6 +49,7 @@ class OnVoard(Group):
     base_url: BaseAddress = "https://api.onvoard.com"
     api_key: Secret | None = None
     webhook_secret: Secret | None = None
+    webhook_secret_previous: Secret | None = None  # good as well, while it is exchanged
     # Undocumented: a guess that a 429 corrects.
     requests_per_second: Rate = 100.0
     concurrency: Count = 16
@@ -57,6 +61,7 @@ class DigitalOnboarding(Group):
     client_id: Annotated[str, BeforeValidator(values.secret)] | None = None
     client_secret: Secret | None = None
     webhook_secret: Secret | None = None
+    webhook_secret_previous: Secret | None = None  # good as well, while it is exchanged
     refresh: Literal["probe", "list", "off"] = "probe"
     clear_with: Literal["empty", "null", "never"] = "empty"
     batch_size: Annotated[Count, Field(le=10_000)] = 500
@@ -71,7 +76,7 @@ class Web(Group):
     host: Annotated[str, Field(min_length=1, pattern=r"^[^\s/@]+$")] = "127.0.0.1"
     port: Annotated[int, Number, Field(ge=0, le=65535)] = 8080  # 0: any free one
     token: Secret | None = None
-    public_url: Address | None = None
+    public_url: PublicAddress | None = None
 
     @field_validator("token")
     @classmethod
@@ -104,37 +109,71 @@ class Activities(Group):
 
 
 class Schedule(Group):
-    """`sweep_within` and `refresh_within` are the worst staleness; every other duration is a job's interval."""
+    """`sweep_within` and `refresh_within` are the worst staleness; each job's name says when its turn is."""
 
     sweep_within: Interval = every("24h")
     sweep_budget: Annotated[float, Number, Field(gt=0, le=1)] = 0.25  # of `onvoard.requests_per_second`
     refresh_within: Interval = every("6h")
-    contacts: Interval = every("5m")
-    reviews: Interval = every("5m")
-    activities: Interval = every("5m")
-    resources: Interval = every("1h")
-    summaries: Interval = every("1h")
-    templates: Interval = every("1h")
-    objectives: Interval = every("1h")
-    refresh: Interval = every("10m")  # looks for Digital Onboarding contacts that are due
-    reconcile: Interval = every("1m")  # reconciles and pushes
-    inbox: Interval = every("5s")  # stored webhook events
-    verify: Interval = every("24h")
+    contacts: JobTurn = every("5m")
+    reviews: JobTurn = every("5m")
+    activities: JobTurn = every("5m")
+    resources: JobTurn = every("1h")
+    summaries: JobTurn = every("1h")
+    templates: JobTurn = every("1h")
+    objectives: JobTurn = every("1h")
+    refresh: JobTurn = every("10m")  # looks for Digital Onboarding contacts that are due
+    reconcile: JobTurn = every("1m")  # reconciles and pushes
+    inbox: JobTurn = every("5s")  # stored webhook events
+    verify: JobTurn = every("24h")
+    jitter: Share = 0.1  # of an interval, and for a cron of a minute
+    timezone: Annotated[str, BeforeValidator(turns.zone_name)] = "UTC"  # of crons and quiet hours
+    quiet_hours: Annotated[Hours | None, BeforeValidator(turns.hours)] = None  # for sweep and verify
 
-    def intervals(self) -> dict[str, timedelta]:
-        """Job name to interval, without the two limits of staleness."""
-        durations = {name: value for name, value in self if isinstance(value, timedelta)}
-        return {name: value for name, value in durations.items() if not name.endswith("_within")}
+    @field_validator("quiet_hours")
+    @classmethod
+    def _leave_time_to_sweep(cls, hours: Hours | None, info: ValidationInfo) -> Hours | None:
+        within = info.data.get("sweep_within")
+        if hours is not None and within is not None and hours.length >= within:
+            raise ValueError("must be shorter than schedule.sweep_within: nothing is swept in them")
+        return hours
+
+    def intervals(self) -> dict[str, Turn]:
+        """Job name to its turn, without the two limits of staleness."""
+        found = {name: value for name, value in self if isinstance(value, timedelta | Cron)}
+        return {name: value for name, value in found.items() if not name.endswith("_within")}
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    def longest(self, turn: Turn, now: datetime) -> timedelta:
+        """From one turn to the next."""
+        return turn.longest(now, self.zone) if isinstance(turn, Cron) else turn
+
+    def quiet_until(self, now: datetime) -> datetime | None:
+        """When the quiet hours end; None where it is none of them."""
+        return self.quiet_hours.over_at(now, self.zone) if self.quiet_hours else None
 
     @property
     def sweep_after(self) -> timedelta:
-        """So long after it was read a record is to be swept: the rest of `sweep_within` is for the work itself."""
-        return self.sweep_within * 3 / 4
+        """So long after it was read a record is to be swept: the rest of `sweep_within` is for the work itself, and for
+        the hours in which there is none."""
+        return (self.sweep_within - self._quiet) * 3 / 4
 
     @property
     def sweep_every(self) -> timedelta:
         """From one turn of the sweep to the next."""
         return max(self.sweep_within / 96, every("1m"))
+
+    @property
+    def sweep_peak(self) -> float:
+        """How many times as many requests an hour as without quiet hours: what fell into them is made up for at once,
+        and what comes then goes on."""
+        return 1 + self._quiet / (self.sweep_within - self._quiet - self.sweep_after)
+
+    @property
+    def _quiet(self) -> timedelta:
+        return self.quiet_hours.length if self.quiet_hours else timedelta()
 
 
 class Verify(Group):

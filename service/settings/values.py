@@ -88,6 +88,14 @@ def address(value: object) -> str:
     return text
 
 
+def public_address(value: object) -> str:
+    """`address` of the daemon itself: what platforms post to is said relative to it."""
+    text = address(value)
+    if found := re.search(r"/webhooks/(onvoard|digital-onboarding)$", text):
+        raise ValueError(f"must end before {found[0]}, which is added to it: write the address of the daemon alone")
+    return text
+
+
 def base_address(value: object) -> str:
     """`address`, and plain http only to this machine: credentials and personal data travel there."""
     text = address(value)
@@ -136,5 +144,5 @@ def signed(value: str) -> str:
 Duration = Annotated[timedelta, BeforeValidator(duration)]
 Moment = Annotated[datetime, BeforeValidator(moment)]
 Secret = Annotated[SecretStr, BeforeValidator(secret)]
-Address = Annotated[str, BeforeValidator(address)]
+PublicAddress = Annotated[str, BeforeValidator(public_address)]
 BaseAddress = Annotated[str, BeforeValidator(base_address)]

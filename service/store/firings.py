@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, update
 
 from service.core.rules import Source
 from service.store import mirror
@@ -76,6 +76,12 @@ def mark(conn: Connection, source: Source, since: datetime | None, types: Iterab
     where += [AT[source] >= since] if since is not None else []
     where += [table.c.type.in_(sorted(types))] if types else []
     conn.execute(update(table).where(*where).values(unexamined=True))
+
+
+def newest(conn: Connection, source: Source) -> datetime | None:
+    """When the newest of these records happened; None where there are none."""
+    at: datetime | None = conn.execute(select(func.max(AT[source]))).scalar()
+    return at
 
 
 def unexamined(conn: Connection, source: Source, after: str, limit: int) -> list[Row]:

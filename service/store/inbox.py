@@ -6,12 +6,12 @@ is to be tried again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
 
 from service.core.consent import onvoard_opted_out
 from service.core.mapping import normal_email
@@ -23,6 +23,7 @@ from service.store.outbox import Lane
 
 Row = dict[str, Any]
 _E = t.webhook_events
+STATUSES = ("pending", "processed", "ignored", "failed")
 
 SUPPRESSED = "it is about somebody who is suppressed"
 UNKNOWN = "no such contact is known"
@@ -111,6 +112,51 @@ def finish(conn: Connection, told: Sequence[tuple[str, str, str | None, str | No
     conn.execute(update(_E).where(_E.c.id == bindparam("its_id")).values(**values, processed_at=now), rows)
     blank = [event_id for event_id, _, reason, _ in told if reason == SUPPRESSED]
     conn.execute(update(_E).where(_E.c.id.in_(blank)).values(payload={}))
+
+
+def figures(conn: Connection) -> dict[str, Row]:
+    """By platform, each of them named: how many events came, how many have which status, and when the last one came."""
+    query = select(_E.c.platform, _E.c.status, func.count().label("n"), func.max(_E.c.received_at).label("last"))
+    found = {each.value: dict.fromkeys(("came", *STATUSES), 0) | {"last_at": None} for each in Platform}
+    for row in conn.execute(query.group_by(_E.c.platform, _E.c.status)):
+        of_it: Row = found[row.platform]
+        of_it["came"] += row.n
+        of_it[row.status] = row.n
+        of_it["last_at"] = max(filter(None, (of_it["last_at"], row.last)), default=None)
+    return found
+
+
+def unknown_among(conn: Connection, event_ids: Iterable[str]) -> set[str]:
+    """Those of these ids that no event has."""
+    ids = set(event_ids)
+    return ids - set(conn.execute(select(_E.c.id).where(_E.c.id.in_(ids))).scalars())
+
+
+def look_again(
+    conn: Connection, event_ids: Collection[str], since: datetime | None, status: str | None
+) -> tuple[list[str], int]:
+    """Events to be looked into once more, at once: these, or all since then or with this status.
+
+    -> (their ids, how many are left alone because they name nobody)
+    """
+    wanted: list[ColumnElement[bool]] = [_E.c.id.in_(event_ids)] if event_ids else []
+    wanted += [_E.c.received_at >= since] if since is not None else []
+    wanted += [_E.c.status == status] if status is not None else []
+    somebody = or_(_E.c.subject.is_not(None), _E.c.reason.is_(None), _E.c.reason == UNKNOWN)
+    ids = list(conn.execute(select(_E.c.id).where(*wanted, somebody).order_by(_E.c.received_at, _E.c.id)).scalars())
+    every = conn.execute(select(func.count()).select_from(_E).where(*wanted)).scalar_one()
+    conn.execute(update(_E).where(*wanted, somebody).values(status="pending", reason=None, processed_at=None))
+    return ids, every - len(ids)
+
+
+def told_of(conn: Connection, event_ids: Sequence[str]) -> list[Row]:
+    """What has become of these events: (id, platform, type, status, reason), in the order of the ids."""
+    query = select(_E.c.id, _E.c.platform, _E.c.type, _E.c.status, _E.c.reason)
+    found: dict[str, Row] = {}
+    for first in range(0, len(event_ids), 1_000):  # a statement takes only so many
+        some = query.where(_E.c.id.in_(event_ids[first : first + 1_000]))
+        found |= {row["id"]: dict(row) for row in conn.execute(some).mappings()}
+    return [found[event_id] for event_id in event_ids if event_id in found]
 
 
 def contacts_of_reviews(conn: Connection, review_ids: Iterable[str]) -> dict[str, str]:

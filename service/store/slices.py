@@ -102,6 +102,11 @@ def due(conn: Connection, now: datetime, patience: timedelta) -> list[Slice]:
     return [Slice(**row) for row in conn.execute(query).mappings()]
 
 
+def next_due(conn: Connection) -> datetime | None:
+    """When the next slice has its turn; None where nothing is swept yet."""
+    return conn.execute(select(func.min(t.sweep_slices.c.due_at))).scalar()
+
+
 def all_due(conn: Connection, now: datetime) -> None:
     s = t.sweep_slices
     conn.execute(update(s).where(s.c.due_at > now).values(due_at=now))

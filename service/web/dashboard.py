@@ -31,6 +31,10 @@ class Dashboard:
             Mount("/static", routes=[Route("/{name}", _static)]),
         ]
 
+    def use(self, bridge: Bridge) -> None:
+        """From the next request on."""
+        self._desk.use(bridge)
+
     async def _ask(self, request: Request) -> Response:
         return self._desk.render(request, "login.html", wrong=False)
 

@@ -73,14 +73,19 @@ class Refused(Exception):
 
 class Desk:
     def __init__(self, bridge: Bridge, work: Work) -> None:
-        self.bridge, self.settings, self.work = bridge, bridge.settings, work
-        self.sessions = Sessions(bridge.settings.web.token, bridge.now)
+        self.work = work
+        self.use(bridge)
         self._templates = Environment(
             loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True, finalize=showing.shown,
         )  # fmt: skip
         self._templates.filters |= {"duration": showing.duration, "words": showing.words, "tally": showing.tally}
         self._templates.globals |= {"SIDES": SIDES}
+
+    def use(self, bridge: Bridge) -> None:
+        """From the next request on."""
+        self.bridge, self.settings = bridge, bridge.settings
+        self.sessions = Sessions(bridge.settings.web.token, bridge.now)
 
     # --- routes
 

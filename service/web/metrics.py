@@ -48,6 +48,10 @@ class Metrics:
         self._looking: asyncio.Task[bytes] | None = None
         self.routes = [Route("/metrics", self.scrape)]
 
+    def use(self, settings: Settings) -> None:
+        """From the next request on."""
+        self._settings = settings
+
     async def scrape(self, request: Request) -> Response:
         """503 where the database is away. One look at a time, however many ask: a look that hangs holds a thread."""
         if not may_read(self._settings, request):

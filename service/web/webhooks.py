@@ -27,6 +27,7 @@ from service.platforms.judging import decode
 from service.platforms.onvoard import events as onvoard_events
 from service.platforms.onvoard import wire as onvoard_wire
 from service.settings import Settings
+from service.settings.models import DigitalOnboarding, OnVoard
 from service.store import inbox
 from service.store.database import Database
 from service.store.inbox import Incoming
@@ -85,10 +86,9 @@ class Webhooks:
         return answer
 
     def _from_onvoard(self, request: Request, body: bytes) -> Incoming:
-        secret, header = self._settings.onvoard.webhook_secret, request.headers.get(onvoard_wire.SIGNATURE_HEADER, "")
-        if secret is None:
-            raise Refused(401, "no secret is configured")
-        if not onvoard_wire.verify_signature(secret.get_secret_value(), body, header):
+        secrets, header = _secrets(self._settings.onvoard), request.headers.get(onvoard_wire.SIGNATURE_HEADER, "")
+        matches = [onvoard_wire.verify_signature(secret, body, header) for secret in secrets]  # no early end
+        if not any(matches):
             raise Refused(401, "the signature is wrong")
         payload = _decoded(body)
         event = onvoard_events.read(payload)
@@ -99,9 +99,7 @@ class Webhooks:
 
     def _from_digital_onboarding(self, request: Request, body: bytes) -> Incoming:
         do, header = self._settings.digital_onboarding, request.headers.get("x-signature", "")
-        if do.webhook_secret is None:
-            raise Refused(401, "no secret is configured")
-        secrets, now = [do.webhook_secret.get_secret_value()], self._now()
+        secrets, now = _secrets(do), self._now()
         if not digital_wire.verify_signature(secrets, body, header, do.signed_string, now=now):
             raise Refused(401, "the signature is wrong or old")
         payload = _decoded(body)
@@ -111,12 +109,24 @@ class Webhooks:
             payload=payload, received_at=now, subject=event.contact_id, fault=event.fault,
         )  # fmt: skip
 
+    def use(self, settings: Settings) -> None:
+        """From the next event on."""
+        self._settings = settings
+
     def _tell(self, platform: Platform, why: str) -> None:
         """Now and then: anybody may send anything here, and the log is no place for all of it."""
         last = self._told.get((platform, why))
         if last is None or time.monotonic() - last >= TOLD_AGAIN:
             self._told[platform, why] = time.monotonic()
             log.warning("webhook refused", platform=platform.value, reason=why)
+
+
+def _secrets(of: OnVoard | DigitalOnboarding) -> list[str]:
+    """The one that is in use, and its predecessor while both are."""
+    found = [each.get_secret_value() for each in (of.webhook_secret, of.webhook_secret_previous) if each is not None]
+    if not found:
+        raise Refused(401, "no secret is configured")
+    return found
 
 
 class _Recorder:

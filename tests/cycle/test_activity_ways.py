@@ -92,67 +92,67 @@ def iso(at: datetime) -> str:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_completion_by_every_way(both: World, way: str) -> None:
-    await live(both)
-    done = both.clock.now() - timedelta(minutes=7)
-    await hear(both, way, lambda: both.do.complete_objective("crm-ann", "online-banking", at=done))
+async def test_a_completion_by_every_way(world: World, way: str) -> None:
+    await live(world)
+    done = world.clock.now() - timedelta(minutes=7)
+    await hear(world, way, lambda: world.do.complete_objective("crm-ann", "online-banking", at=done))
     once = [{"at": iso(done), "objective_key": "online-banking", "objective_name": "Online Banking"}]
-    assert told(both, "objective_completed") == once
+    assert told(world, "objective_completed") == once
     for other in ("refresh", "import", "list"):
-        await hear(both, other, lambda: None)
-    assert told(both, "objective_completed") == once
+        await hear(world, other, lambda: None)
+    assert told(world, "objective_completed") == once
 
 
 @pytest.mark.parametrize("way", ANSWERS)
-async def test_a_journey_that_a_user_over_there_started_by_every_answer(both: World, way: str) -> None:
-    template = both.do.add_template("Welcome")
-    await live(both)
-    began = await hear(both, way, lambda: both.do.start_journey("crm-ann", template))
-    (journey,) = told(both, "journey_started")
+async def test_a_journey_that_a_user_over_there_started_by_every_answer(world: World, way: str) -> None:
+    template = world.do.add_template("Welcome")
+    await live(world)
+    began = await hear(world, way, lambda: world.do.start_journey("crm-ann", template))
+    (journey,) = told(world, "journey_started")
     assert (journey["template_id"], journey["journey_name"]) == (template, "Welcome")
     # An answer to a push of ours has moved the time itself: then it is when we heard of it.
     assert journey["at"] > later(began) if way == "push" else journey["at"] == began
     for other in ("refresh", "list"):
-        await hear(both, other, lambda: None)
-    assert len(told(both, "journey_started")) == 1
+        await hear(world, other, lambda: None)
+    assert len(told(world, "journey_started")) == 1
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_opt_out_by_every_way(both: World, way: str, channel: str) -> None:
-    await live(both)
+async def test_an_opt_out_by_every_way(world: World, way: str, channel: str) -> None:
+    await live(world)
     flags = {each: each == channel for each in ("email", "sms")}
-    at = await hear(both, way, lambda: both.do.unsubscribe("crm-ann", **flags))
-    (opt_out,) = told(both, "unsubscribed")
+    at = await hear(world, way, lambda: world.do.unsubscribe("crm-ann", **flags))
+    (opt_out,) = told(world, "unsubscribed")
     assert opt_out["channel"] == channel
     assert opt_out["at"] > later(at) if way == "push" else opt_out["at"] == at
     for other in ("refresh", "import", "list"):
-        await hear(both, other, lambda: None)
-    assert len(told(both, "unsubscribed")) == 1
+        await hear(world, other, lambda: None)
+    assert len(told(world, "unsubscribed")) == 1
 
 
 @pytest.mark.parametrize("way", ["import", "list", "webhook, list"])
-async def test_a_contact_that_was_added_over_there_by_every_way(both: World, way: str) -> None:
+async def test_a_contact_that_was_added_over_there_by_every_way(world: World, way: str) -> None:
     """A webhook's event of an unknown contact leads to it only where contacts can be listed."""
-    await live(both, "bob")
-    at = await hear(both, way, lambda: both.do.add_contact(unique_id="crm-ann", email=ANN, name_first="Ann"))
-    assert told(both, "contact_added") == [{"at": at}]
+    await live(world, "bob")
+    at = await hear(world, way, lambda: world.do.add_contact(unique_id="crm-ann", email=ANN, name_first="Ann"))
+    assert told(world, "contact_added") == [{"at": at}]
     for other in ("refresh", "import", "list"):
-        await hear(both, other, lambda: None)
-    assert told(both, "contact_added") == [{"at": at}]
+        await hear(world, other, lambda: None)
+    assert told(world, "contact_added") == [{"at": at}]
 
 
 async def test_a_contact_that_the_bridge_was_about_to_make_and_that_was_there_was_added_over_there(
-    both: World,
+    world: World,
 ) -> None:
-    await live(both, "bob")
-    both.ov.add_contact(ANN, name="Ann Lee")
-    at = both.do.add_contact(unique_id=ANN, email=ANN)["inserted_at"]
-    both.clock.advance(60)
-    await both.sync()
-    (activity,) = both.activities("contact_added")
+    await live(world, "bob")
+    world.ov.add_contact(ANN, name="Ann Lee")
+    at = world.do.add_contact(unique_id=ANN, email=ANN)["inserted_at"]
+    world.clock.advance(60)
+    await world.sync()
+    (activity,) = world.activities("contact_added")
     assert activity["contact"]["email"] == ANN and activity["datetime"] == at[:19] + "Z"
-    await both.quiet()
+    await world.quiet()
 
 
 async def test_an_opt_out_of_both_channels_is_told_for_each_and_again_after_an_opt_in(both: World) -> None:
@@ -167,45 +167,45 @@ async def test_an_opt_out_of_both_channels_is_told_for_each_and_again_after_an_o
 @pytest.mark.parametrize("there_already", [True, False])
 @pytest.mark.parametrize("channel", ["email", "sms"])
 async def test_an_opt_out_after_the_first_sight_of_somebody_who_is_linked_only_then(
-    both: World, channel: str, there_already: bool
+    world: World, channel: str, there_already: bool
 ) -> None:
     """The contact over there was known, and opted in; OnVoard's is met, or made, in the cycle that hears of it."""
-    await live(both, "bob")
-    both.do.add_contact(unique_id="crm-ann", email=ANN)
-    both.do.add_contact(unique_id="crm-cid", email="cid@example.com", unsubscribe_email=True, unsubscribe_sms=True)
-    await both.import_export()
+    await live(world, "bob")
+    world.do.add_contact(unique_id="crm-ann", email=ANN)
+    world.do.add_contact(unique_id="crm-cid", email="cid@example.com", unsubscribe_email=True, unsubscribe_sms=True)
+    await world.import_export()
     if there_already:
-        both.ov.add_contact(ANN)
-        both.ov.add_contact("cid@example.com")
+        world.ov.add_contact(ANN)
+        world.ov.add_contact("cid@example.com")
     flags = {each: each == channel for each in ("email", "sms")}
-    at = await hear(both, "refresh", lambda: both.do.unsubscribe("crm-ann", **flags))
-    assert told(both, "unsubscribed") == [{"at": at, "channel": channel}], "of Cid nobody knows when"
-    await both.quiet()
-    assert len(told(both, "unsubscribed")) == 1
+    at = await hear(world, "refresh", lambda: world.do.unsubscribe("crm-ann", **flags))
+    assert told(world, "unsubscribed") == [{"at": at, "channel": channel}], "of Cid nobody knows when"
+    await world.quiet()
+    assert len(told(world, "unsubscribed")) == 1
 
 
 @pytest.mark.parametrize("lost", [False, True])
-async def test_an_opt_out_of_ours_is_no_happening_over_there(both: World, lost: bool) -> None:
+async def test_an_opt_out_of_ours_is_no_happening_over_there(world: World, lost: bool) -> None:
     """Neither the person's own on OnVoard, nor the address's, which comes before the link; answered or not."""
-    await live(both, "ann", "bob")
-    both.configure(identity__create_on_onvoard="false")
-    both.do.add_contact(unique_id="crm-cid", email="cid@example.com")
-    await both.import_export()
-    await both.sync()
-    both.do.edit_contact("crm-cid", email=ANN)
-    both.ov.unsubscribe(ANN)
-    both.ov.unsubscribe("bob@example.com")
+    await live(world, "ann", "bob")
+    world.configure(identity__create_on_onvoard="false")
+    world.do.add_contact(unique_id="crm-cid", email="cid@example.com")
+    await world.import_export()
+    await world.sync()
+    world.do.edit_contact("crm-cid", email=ANN)
+    world.ov.unsubscribe(ANN)
+    world.ov.unsubscribe("bob@example.com")
     if lost:
-        both.sandbox.fail(
+        world.sandbox.fail(
             "digital_onboarding", "reset_after", path="/v1/contacts", body_contains="unsubscribe_email", times=None
         )
     for _ in range(3):
         with contextlib.suppress(PlatformError):
-            await both.sync()
-        both.sandbox.clear_faults()
-    assert lost or both.value("SELECT count(*) FROM opt_outs WHERE tell_at IS NOT NULL") == 0
-    assert all(both.do.contact(f"crm-{name}")["unsubscribe_email"] for name in ("ann", "bob", "cid"))
-    assert both.activities("unsubscribed") == []
+            await world.sync()
+        world.sandbox.clear_faults()
+    assert lost or world.value("SELECT count(*) FROM opt_outs WHERE tell_at IS NOT NULL") == 0
+    assert all(world.do.contact(f"crm-{name}")["unsubscribe_email"] for name in ("ann", "bob", "cid"))
+    assert world.activities("unsubscribed") == []
 
 
 async def test_an_opt_out_before_the_date_of_the_settings_is_not_told(world: World) -> None:
@@ -269,53 +269,53 @@ async def test_a_completion_of_unknown_time_is_told_when_its_time_is_known_and_o
     await both.quiet()
 
 
-async def test_who_was_there_first_is_history(both: World) -> None:
+async def test_who_was_there_first_is_history(world: World) -> None:
     """A journey that the first answer, or an export, shows: nobody knows when it began."""
-    await live(both, "bob")
-    template, other = both.do.add_template("Welcome"), both.do.add_template("Another")
+    await live(world, "bob")
+    template, other = world.do.add_template("Welcome"), world.do.add_template("Another")
     for name in ("ann", "cid"):
-        both.do.add_contact(unique_id=f"crm-{name}", email=f"{name}@example.com", journey={"template_id": template})
-    await both.import_rows(
+        world.do.add_contact(unique_id=f"crm-{name}", email=f"{name}@example.com", journey={"template_id": template})
+    await world.import_rows(
         {"unique_id": "crm-ann", "email": ANN, "journey.template_id": ""},
         {"unique_id": "crm-cid", "email": "cid@example.com", "journey.template_id": template},
         {"unique_id": "crm-bob", "email": "bob@example.com", "journey.template_id": other},
     )
-    await both.sync()
-    await both.sync()
-    assert both.activities("journey_started") == []
-    known = both.rows("SELECT unique_id, template_id, started_at FROM digital_onboarding_journeys ORDER BY unique_id")
+    await world.sync()
+    await world.sync()
+    assert world.activities("journey_started") == []
+    known = world.rows("SELECT unique_id, template_id, started_at FROM digital_onboarding_journeys ORDER BY unique_id")
     assert [tuple(row.values()) for row in known] == [
         ("crm-ann", template, None), ("crm-bob", other, None), ("crm-cid", template, None),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("killed", [False, True])
-async def test_a_journey_of_ours_that_is_heard_of_before_its_own_answer_is_one(both: World, killed: bool) -> None:
+async def test_a_journey_of_ours_that_is_heard_of_before_its_own_answer_is_one(world: World, killed: bool) -> None:
     """The answer is lost, or the process killed; its webhook tells of it first."""
-    template = both.do.add_template("Welcome")
-    await live(both)
-    both.stage("crm-ann", Operation.START_JOURNEY, {"template_id": template}, "start it")
-    both.sandbox.fail("digital_onboarding", "reset_after", method="POST", path="/v1/templates/*/journeys")
-    both.configure(digital_onboarding__refresh="off")
-    async with delivering(both) as delivery:
+    template = world.do.add_template("Welcome")
+    await live(world)
+    world.stage("crm-ann", Operation.START_JOURNEY, {"template_id": template}, "start it")
+    world.sandbox.fail("digital_onboarding", "reset_after", method="POST", path="/v1/templates/*/journeys")
+    world.configure(digital_onboarding__refresh="off")
+    async with delivering(world) as delivery:
         await delivery.register()
         with contextlib.suppress(PlatformError):
-            await both.sync(full=False)
+            await world.sync(full=False)
         if killed:
-            with both.db.begin() as conn:
+            with world.db.begin() as conn:
                 conn.exec_driver_sql("UPDATE outbox SET status = 'sending' WHERE status = 'unknown'")
-        began = both.clock.now()
+        began = world.clock.now()
         await delivery.arrived()
-        both.configure(digital_onboarding__refresh="probe")
-        both.clock.advance(3600)
+        world.configure(digital_onboarding__refresh="probe")
+        world.clock.advance(3600)
         await delivery.look()
         await delivery.push()
-        both.clock.advance(3600)
-        await both.sync()
-        await both.sync()
-    both.do.configure_webhook(None)
-    (journey,) = told(both, "journey_started")
+        world.clock.advance(3600)
+        await world.sync()
+        await world.sync()
+    world.do.configure_webhook(None)
+    (journey,) = told(world, "journey_started")
     assert (journey["template_id"], journey["journey_name"]) == (template, "Welcome")
     assert began - timedelta(seconds=10) < datetime.fromisoformat(journey["at"]) <= began
-    assert len(both.do.journeys_of("crm-ann")) == both.value("SELECT count(*) FROM digital_onboarding_journeys") == 1
-    assert both.rows("SELECT id FROM outbox WHERE status = 'dead'") == []
+    assert len(world.do.journeys_of("crm-ann")) == world.value("SELECT count(*) FROM digital_onboarding_journeys") == 1
+    assert world.rows("SELECT id FROM outbox WHERE status = 'dead'") == []

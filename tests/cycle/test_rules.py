@@ -404,3 +404,18 @@ async def test_true_is_not_one(world: World) -> None:
     order(world, "ann")
     await world.sync()
     assert world.do.contact("crm-ann")["meta_public"]["ordered"] is True
+
+
+@pytest.mark.parametrize("ahead", [-1, 1])
+async def test_a_rule_begins_by_the_platforms_clock(world: World, ahead: int) -> None:
+    await world.setup()
+    await world.linked("ann", "bob")
+    world.use_clock(lambda: world.clock.now() + timedelta(hours=ahead))  # this machine's
+    order(world, "ann")
+    world.clock.advance(60)
+    use(world, ORDERED_ONCE)
+    await world.sync()
+    order(world, "bob")
+    await world.sync()
+    assert world.do.completions_of("crm-ann") == {}
+    assert set(world.do.completions_of("crm-bob")) == {"online-banking"}

@@ -103,7 +103,7 @@ class Rules:
         unheard = self.watch.rows(
             "SELECT a.id, a.type FROM activities a JOIN people p ON p.person_id = a.person_id"
             " JOIN rule_states s ON s.name = CASE a.type WHEN 'email_opened' THEN 'opened' ELSE 'clicked' END"
-            f" WHERE a.type IN ('{CLICKED}', '{OPENED}') AND p.status = 'linked' AND a.occurred_at >= s.since"
+            f" WHERE a.type IN ('{CLICKED}', '{OPENED}') AND p.status = 'linked' AND a.occurred_at > s.since"
             " AND NOT EXISTS (SELECT 1 FROM rule_firings f WHERE f.rule = s.name AND f.person_id = a.person_id)"
         )
         if unheard:

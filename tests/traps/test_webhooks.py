@@ -108,7 +108,7 @@ async def test_trap_40_an_opt_out_is_found_though_no_event_is_named_after_it(wor
 
 
 @asynccontextmanager
-async def scheduled(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Schedule]:
+async def scheduled(world: World, monkeypatch: pytest.MonkeyPatch, grace: float = 5) -> AsyncIterator[Schedule]:
     often = timedelta(milliseconds=300)
     monkeypatch.setattr("service.schedule.intervals", lambda settings: dict.fromkeys(intervals(settings), often))
     schedule = Schedule(world.bridge)
@@ -116,7 +116,7 @@ async def scheduled(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     try:
         yield schedule
     finally:
-        await schedule.stop(5)
+        await schedule.stop(grace)
 
 
 async def until(what: Callable[[], Any], seconds: float = 20) -> None:
@@ -164,6 +164,29 @@ async def test_trap_41_a_webhook_that_was_switched_off_is_switched_on_and_the_ga
                 await until(lambda: world.value("SELECT count(*) FROM runs WHERE kind = 'resources'") >= done + 2)
         assert len([line for line in logged if "switched the webhook off" in line["event"]]) == 1
         assert len(sweeps(world)) == 1
+
+
+async def test_trap_41_the_gap_is_swept_though_the_daemon_died_while_it_switched_the_webhook_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.linked("ann")
+    async with delivering(world) as delivery:
+        world.configure(web__public_url=delivery.here)
+        await delivery.register(digital=False)
+        await _switched_off(delivery)
+        world.clock.advance(120)
+        patched = world.sandbox.fail(
+            "onvoard", "delay", method="PATCH", path="/v2/webhooks/*", seconds=30, after_effect=True
+        )
+        async with scheduled(world, monkeypatch, grace=0):
+            await until(lambda: patched.struck)
+        assert sweeps(world) == []
+        world.sandbox.clear_faults()
+        (hook,) = world.ov.webhooks.values()
+        assert hook.active is True, "and nothing on OnVoard says that it was ever off"
+        async with scheduled(world, monkeypatch):
+            await until(lambda: sweeps(world), 8)
+            await until(lambda: world.do.contact("crm-ann")["city"] == "Bern")
 
 
 @pytest.mark.parametrize("public_url", [None, "https://elsewhere.example.com"])
