@@ -6,12 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.core.consent import onvoard_opted_out
+from service.core.consent import opted_out_anywhere
 from service.core.rules import ActivityOf, Rule, StartJourney, may_fire
 from service.store import firing_reports, firings
 from service.store.database import Connection
-
-LASTS = "holds now; since when is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ def _but(rule: Rule, row: firing_reports.Row) -> str:
         return f"{row['state']}: nothing is asked for"
     if row["onvoard_contact_id"] is None:
         return "deleted on OnVoard: nothing is asked for"
-    if isinstance(rule.then, StartJourney) and (row["unsubscribe_email"] is True or onvoard_opted_out(row)):
+    if isinstance(rule.then, StartJourney) and opted_out_anywhere(row):
         return "opted out of e-mail: no journey"
     return "" if row["unique_id"] is not None else "not on Digital Onboarding: it would wait"
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.cli.demo_scene import DO, OV, Actor, actors
+from service.cli.demo_scene import DO, LINKED, OV, Actor, actors
 from service.core.rule_words import in_words
 from service.errors import BridgeError
 from service.rule_fixtures import differences, path_of, read_tests
@@ -24,13 +24,8 @@ Row = tuple[object, ...]
 TEMPLATE, OBJECTIVE = "Go Mobile", "first-shop-order"
 
 # Linked and opted out of nothing; of whom no rule of the examples has anything to say yet.
-_FREE = """
-SELECT p.person_id, p.onvoard_contact_id, p.unique_id, p.email, p.phone,
-       d.name_first, d.name_last, d.address, o.name
-FROM people p
-JOIN onvoard_contacts o ON o.id = p.onvoard_contact_id
-JOIN digital_onboarding_contacts d ON d.unique_id = p.unique_id
-WHERE p.status = 'linked' AND NOT p.email_opted_out AND o.name <> ''
+_FREE = f"""{LINKED}
+  AND NOT p.email_opted_out AND o.name <> ''
   AND coalesce(CAST(o.properties ->> 'custom_loyalty_points' AS NUMERIC), 0) < 500
   AND NOT EXISTS (SELECT 1 FROM digital_onboarding_objective_completions c
                   WHERE c.unique_id = d.unique_id AND c.objective_key = 'first-shop-order')

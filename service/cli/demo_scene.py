@@ -23,26 +23,25 @@ ADDED = "custom.digital_onboarding_contact_added"
 COMPLETED = "custom.digital_onboarding_objective_completed"
 UNSUBSCRIBED = "custom.digital_onboarding_unsubscribed"
 
-# Linked by e-mail, opted out of nothing, and with everything that the scene is about to change.
-_CAST = """
+LINKED = """
 SELECT p.person_id, p.onvoard_contact_id, p.unique_id, p.email, p.phone,
        d.name_first, d.name_last, d.address, o.name
 FROM people p
 JOIN onvoard_contacts o ON o.id = p.onvoard_contact_id
 JOIN digital_onboarding_contacts d ON d.unique_id = p.unique_id
-WHERE p.status = 'linked' AND p.matched_by = 'email' AND NOT p.email_opted_out
+WHERE p.status = 'linked'"""
+"""The columns of an `Actor`; to go on with AND."""
+# Linked by e-mail, opted out of nothing, and with everything that the scene is about to change.
+_CAST = f"""{LINKED}
+  AND p.matched_by = 'email' AND NOT p.email_opted_out
   AND o.phone LIKE '+%' AND d.address <> '' AND o.name = d.name_first || ' ' || d.name_last
   AND d.country IN ('US', 'FR', 'IE', 'DE')
   AND NOT EXISTS (SELECT 1 FROM digital_onboarding_objective_completions c
                   WHERE c.unique_id = d.unique_id AND c.objective_key = 'branch-visit')
 ORDER BY p.person_id
 """
-_ONCE_OUT = """
-SELECT p.person_id, p.onvoard_contact_id, p.unique_id, p.email, p.phone, d.name_first, d.name_last, d.address, o.name
-FROM people p
-JOIN onvoard_contacts o ON o.id = p.onvoard_contact_id
-JOIN digital_onboarding_contacts d ON d.unique_id = p.unique_id
-WHERE p.status = 'linked' AND o.email_unsubscribed AND d.unsubscribe_email
+_ONCE_OUT = f"""{LINKED}
+  AND o.email_unsubscribed AND d.unsubscribe_email
 ORDER BY p.person_id
 """
 

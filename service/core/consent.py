@@ -32,6 +32,11 @@ def onvoard_opted_out(contact: Mapping[str, Any]) -> bool:
     return any(contact.get(flag) is True for flag in flags)
 
 
+def opted_out_anywhere(person: Mapping[str, Any]) -> bool:
+    """Of e-mail, on either side; `person` has the flags of both contacts."""
+    return person.get("unsubscribe_email") is True or onvoard_opted_out(person)
+
+
 def decide(pair: Pair) -> tuple[tuple[OptOut, ...], tuple[OptIn, ...], dict[Platform, bool]]:
     """Pair -> (opt-outs to push, opt-ins to put before a person, what each side's base may become now).
 

@@ -145,19 +145,6 @@ def moment(value: Any) -> datetime | None:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same as JSON, in which a database may write 1.0 as 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, float) or isinstance(other, float):
-        return isinstance(one, int | float) and isinstance(other, int | float) and float(one) == float(other)
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
-
-
 def property_key(column: str) -> str:
     """The property that a column is."""
     return column if column in PREDEFINED or column.startswith(OWN_PREFIX) else f"{OWN_PREFIX}{column}"

@@ -38,6 +38,19 @@ def shown(value: Any) -> str | None:
     return " ".join(part for part in value if part) if isinstance(value, tuple) else json.dumps(value)
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same as JSON, in which a database may write 1.0 as 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, float) or isinstance(other, float):
+        return isinstance(one, int | float) and isinstance(other, int | float) and float(one) == float(other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One platform's record of one person, as the mirror last heard it.

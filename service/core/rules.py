@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from service.core.records import same
+
 Row = Mapping[str, Any]
 Json = str | int | float | bool | None | list[Any] | dict[str, Any]
 
@@ -90,8 +92,7 @@ class PropertyAt:
         if value is None:
             return False
         if self.equals is not None:
-            # True is 1 in Python, and nowhere else.
-            return isinstance(value, bool) == isinstance(self.equals, bool) and bool(value == self.equals)
+            return same(value, self.equals)
         number = _number(value)
         return (
             number is not None

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from service.core import targets
-from service.core.consent import onvoard_opted_out
-from service.core.loaders import same
-from service.core.records import Platform
+from service.core.consent import opted_out_anywhere
+from service.core.records import Platform, same
 from service.core.rules import CompleteObjective, Rule, SetMetaPublic, StartJourney
 from service.decide.frame import Frame
 from service.decide.happenings import sync_id
@@ -72,7 +71,7 @@ class _Batch:
             self._ends(row, "due", why)
 
     def _start(self, row: Row, rule: Rule, then: StartJourney) -> None:
-        if row["unsubscribe_email"] is True or onvoard_opted_out(row):
+        if opted_out_anywhere(row):
             return self._ends(row, "skipped", OPTED_OUT)
         template_id, refused = targets.meant(targets.template_id, then.template, self.templates)
         if rule.again_after is None and (row["unique_id"], template_id) in self.journeys:
@@ -101,13 +100,12 @@ class _Batch:
         self, row: Row, rule: Rule, operation: Operation, payload: Row, detail: Row, refused: str | None = None
     ) -> None:
         once = sync_id("rule", rule.name, row["unique_id"], row["happening"])
-        settled_at, cause = row["settled_at"], f"rule {rule.name}"
-        counted = settled_at is not None and settled_at < self.frame.started_at
+        cause = f"rule {rule.name}"
         staged = outbox.stage(
             self.conn, person_id=row["person_id"], platform=Platform.DIGITAL_ONBOARDING, operation=operation,
             lane=Lane.ACTION, target=row["unique_id"], payload={"unique_id": row["unique_id"], **payload},
             details=[detail | {"why": cause}], run_id=self.frame.run_id, now=self.frame.now,
-            status="held" if counted else "pending", sync_id=once, cause=cause, refused=refused, among=self.staged,
+            status=self.frame.status(row["settled_at"]), sync_id=once, cause=cause, refused=refused, among=self.staged,
         )  # fmt: skip
         if staged:
             self._ends(row, "dead" if refused else "staged", refused, once)

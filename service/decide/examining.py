@@ -27,7 +27,8 @@ BATCH = 500
 def meet(conn: Connection, frame: Frame) -> None:
     """New rules begin, those that are gone or switched off end, and whoever saves records knows what is watched. New
     contacts become persons."""
-    people.adopt(conn, frame.now)
+    if frame.rules.enabled:
+        people.adopt(conn, frame.now)
     known = firings.states(conn)
     since: dict[Source, list[datetime]] = {}
     for rule in frame.rules.enabled:

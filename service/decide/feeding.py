@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from service.core import loaders, targets
-from service.core.consent import onvoard_opted_out
+from service.core.consent import opted_out_anywhere
 from service.core.loaders import Key, Loader, Survey, Target
-from service.core.records import Platform
+from service.core.records import Platform, same
 from service.decide.frame import Frame
 from service.decide.happenings import sync_id
 from service.store import goals, loaded
@@ -156,7 +156,7 @@ def _values(known: Knowledge, row: Row, person: Row, in_flight: bool) -> Push | 
         wanted = {loaders.property_key(name): known.as_property(name, value) for name, value in wanted.items()}
     shows = (person["properties"] if on_onvoard else person["meta_public"]) or {}
     if not in_flight:
-        wanted = {key: value for key, value in wanted.items() if not loaders.same(shows.get(key), value)}
+        wanted = {key: value for key, value in wanted.items() if not same(shows.get(key), value)}
     if not wanted:
         return Outcome(DONE, person_id=person["id"])
     field = "{}" if on_onvoard else "meta_public.{}"
@@ -218,7 +218,7 @@ def _completion(known: Knowledge, found: Row, person: Row) -> Push | Outcome:
 def _journey(known: Knowledge, found: Row, person: Row) -> Push | Outcome:
     """Once per person and template; it sends mail."""
     named = str(found["template"])
-    if person["unsubscribe_email"] or onvoard_opted_out(person):
+    if opted_out_anywhere(person):
         return Outcome(SKIPPED, "opted out of e-mail", person["id"])
     template, refused = targets.meant(targets.template_id, named, known.templates)
     if (person["unique_id"], template) in known.started:

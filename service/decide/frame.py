@@ -44,3 +44,8 @@ class Frame:
     opt_out_deleted: bool  # who is gone from one platform is opted out on the other
     rules: Ruleset = NO_RULES
     creations_sent: tuple[Set[int], Set[str]] = (frozenset(), frozenset())  # `outbox.creations_sent`
+
+    def status(self, settled_at: datetime | None) -> str:
+        """Changes of people whose sides had agreed before this run wait for the brake's ruling. What a link still has
+        to carry over, because the run that made it was killed, does not."""
+        return "held" if settled_at is not None and settled_at < self.started_at else "pending"

@@ -21,7 +21,6 @@ from service.store.types import canonical
 
 Row = dict[str, Any]
 BATCH = 500
-_OPEN = ("pending", "held", "sending", "unknown")
 TOO_LATE = "it has been said already, and cannot be said otherwise"
 GIVEN_UP = "the same was refused before: contact-bridge outbox list --all"
 
@@ -100,7 +99,7 @@ class _Batch:
         """Whether there is something to stage; what came of a row that was staged is put on record."""
         if row["status"] == DUE or push is None or self._is_called_back(push):
             return True
-        if push["status"] not in _OPEN:
+        if push["status"] not in outbox.OPEN:
             status = {"done": DONE, "dead": DEAD}.get(push["status"], SKIPPED)
             self._settle(row, Outcome(status, None if status == DONE else push["last_error"]))
         return False
@@ -139,8 +138,8 @@ class _Batch:
         """`push`: the last one of this row."""
         stands = push is not None and push["status"] != "cancelled" and not self._may_go(push)
         if push is not None and stands and not self.loader.target.clears:
-            return Outcome(STAGED if push["status"] in _OPEN else DONE, TOO_LATE)
-        in_flight = push is not None and push["status"] in _OPEN and (stands or push["attempts"] > 0)
+            return Outcome(STAGED if push["status"] in outbox.OPEN else DONE, TOO_LATE)
+        in_flight = push is not None and push["status"] in outbox.OPEN and (stands or push["attempts"] > 0)
         return feed(knowledge, row, _key_of(self.loader, row), in_flight=in_flight)
 
     def _stage(self, decided: Sequence[tuple[Row, Push]]) -> None:
@@ -161,12 +160,11 @@ class _Batch:
 
     def _put(self, once: str, push: Push, staged: outbox.Staged) -> bool:
         frame = self.frame
-        settled_before = push.settled_at is not None and push.settled_at < frame.started_at
         return outbox.stage(
             self.conn, person_id=push.person_id, platform=self.loader.target.platform, operation=push.operation,
             lane=push.lane, target=push.target, payload=push.payload, sync_id=once, cause=self.loader.cause,
             details=[{**detail, "why": self.loader.cause} for detail in push.details], run_id=frame.run_id,
-            now=frame.now, status="held" if settled_before and push.counts else "pending", refused=push.refused,
+            now=frame.now, status=frame.status(push.settled_at) if push.counts else "pending", refused=push.refused,
             among=staged,
         )  # fmt: skip
 

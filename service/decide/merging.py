@@ -253,10 +253,7 @@ class _Person:
 
     @property
     def _status(self) -> str:
-        """Changes of people whose sides had agreed before this run wait for the brake's ruling. What a link still has
-        to carry over, because the run that made it was killed, does not."""
-        settled_at = self.person.settled_at
-        return "held" if settled_at is not None and settled_at < self.frame.started_at else "pending"
+        return self.frame.status(self.person.settled_at)
 
     def _consent(self) -> None:
         first = self.pair.bases.onvoard.opted_out is None

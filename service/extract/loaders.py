@@ -18,7 +18,7 @@ import structlog
 from service.core import loaders
 from service.core.loaders import Key, Loader, Missing, Stopped, Survey
 from service.core.mapping import FieldMap
-from service.core.records import Platform
+from service.core.records import Platform, same
 from service.errors import UsageError
 from service.store import loaded, streaming
 from service.store.database import Connection, Database
@@ -160,7 +160,7 @@ def _differences(loader: Loader, rows: Iterator[tuple[str, Row]], stored: Iterat
         if row is None:
             if known is not None and _has_left(loader, known):
                 news.left.append(key)
-        elif known is None or not loaders.same(known.found, row):
+        elif known is None or not same(known.found, row):
             news.found[key] = row
         if len(news) >= streaming.PART:
             yield news

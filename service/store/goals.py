@@ -9,11 +9,10 @@ from sqlalchemy import Connection, select
 
 from service.store import tables as t
 from service.store.bulk import among
-from service.store.outbox import Operation
+from service.store.outbox import OPEN, Operation
 
 Row = dict[str, Any]
 _O = t.outbox.c
-_OPEN = ("pending", "held", "sending", "unknown")
 
 
 def templates(conn: Connection) -> list[Row]:
@@ -39,7 +38,7 @@ def started(conn: Connection, unique_ids: Iterable[str]) -> set[tuple[str, str]]
     """(unique_id, template id) of journeys that are known, or on their way."""
     c, ids = t.digital_onboarding_journeys.c, {"ids": list(unique_ids)}
     known = select(c.unique_id, c.template_id).where(among(c.unique_id, "ids"))
-    waiting = select(_O.target, _O.payload).where(_O.operation == Operation.START_JOURNEY.value, _O.status.in_(_OPEN))
+    waiting = select(_O.target, _O.payload).where(_O.operation == Operation.START_JOURNEY.value, _O.status.in_(OPEN))
     return {(row.unique_id, row.template_id) for row in conn.execute(known, ids)} | {
         (row.target, row.payload["template_id"]) for row in conn.execute(waiting.where(among(_O.target, "ids")), ids)
     }

@@ -17,6 +17,7 @@ from service.store import bulk, erasure, mirror, traces
 from service.store import tables as t
 from service.store.bulk import among
 from service.store.database import Database
+from service.store.outbox import OPEN
 
 Row = dict[str, Any]
 _R, _S, _O = t.loader_rows, t.loader_states, t.outbox
@@ -88,15 +89,13 @@ def overview(conn: Connection, loaders: Iterable[Loader]) -> list[Row]:
         {
             "name": each.name, "target": each.target.value, "enabled": each.enabled,
             **{name: states.get(each.name, {}).get(name) for name in ("ran_at", "rows", "changed")},
-            "waiting": due.get(each.name, 0) + sum(by_cause.get((each.cause, status), 0) for status in _OPEN),
+            "waiting": due.get(each.name, 0) + sum(by_cause.get((each.cause, status), 0) for status in OPEN),
             "dead": by_cause.get((each.cause, "dead"), 0),
             "stopped": states.get(each.name, {}).get("stopped"),
         }
         for each in loaders
     ]  # fmt: skip
 
-
-_OPEN = ("pending", "held", "sending", "unknown")
 
 
 # --- The rows of a result.

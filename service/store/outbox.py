@@ -26,6 +26,8 @@ from service.store.planner import unindexed
 
 Row = dict[str, Any]
 _O = t.outbox
+OPEN = ("pending", "held", "sending", "unknown")
+"""What is still to leave, or may be under way."""
 DISCARDED = "discarded by a person: "
 _STATUS = unindexed(_O.c.status)
 _OF_THEM = _O.c.person_id.in_(bindparam("people", expanding=True))

@@ -19,14 +19,13 @@ from service.core.mapping import normal_email
 from service.store import cursors
 from service.store import tables as t
 from service.store.erasure import SCRUB_DUE, Hasher, erased_among, of_the_living
-from service.store.outbox import Lane, Operation
+from service.store.outbox import OPEN, Lane, Operation
 from service.store.types import JsonDocument
 
 Row = dict[str, Any]
 GONE = "(erased)"
 _ADDRESS = re.compile(r"[^\s\"<>()\[\]{},;:\\/=&?|]+@[^\s\"<>()\[\]{},;:\\/=&?|]+")
 _OF_THE_LIVING = {t.onvoard_contacts, t.digital_onboarding_contacts, t.bases, t.persons, t.tombstones}
-_UNSENT = ("pending", "held", "sending", "unknown")
 
 
 class Redactor:
@@ -122,7 +121,7 @@ def _where_addresses_are(table: t.Table) -> Select[Any] | None:
 def _is_owed(table: t.Table, row: Row) -> bool:
     """A push that is still to be made; an opt-out also where it was refused."""
     refused = row.get("status") == "dead" and row.get("lane") == int(Lane.OPT_OUT)
-    return table is t.outbox and (row["status"] in _UNSENT or refused)
+    return table is t.outbox and (row["status"] in OPEN or refused)
 
 
 def erase(conn: Connection, found: Iterable[tuple[t.Table, Row]]) -> Counter[str]:

@@ -11,9 +11,10 @@ from typing import Any
 from unittest import mock
 
 from service import cycle
-from service.core import loaders, reconcile
+from service.core import reconcile
 from service.core.records import Platform, native
 from service.decide import consent_lane, examining, merging
+from service.extract import loaders as reading
 from service.extract.onvoard import OnvoardReader
 from service.load import digital_onboarding, onvoard
 from service.load.digital_onboarding import DigitalPushes
@@ -116,7 +117,7 @@ def _fires_never() -> Any:
 
 
 def _rows_never_change() -> Any:
-    return mock.patch.object(loaders, "same", _always(True))
+    return mock.patch.object(reading, "same", _always(True))
 
 
 def _a_batch_dies_whole() -> Any:
