@@ -60,7 +60,7 @@ async def scheduled(bridge: Bridge, grace: float = 5.0) -> AsyncIterator[Schedul
         await schedule.stop(grace)
 
 
-async def until(what: Callable[[], Any], seconds: float = 20.0) -> None:
+async def until(what: Callable[[], Any], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not what():  # noqa: ASYNC110
             await asyncio.sleep(0.03)

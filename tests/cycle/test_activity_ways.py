@@ -155,13 +155,13 @@ async def test_a_contact_that_the_bridge_was_about_to_make_and_that_was_there_wa
     await world.quiet()
 
 
-async def test_an_opt_out_of_both_channels_is_told_for_each_and_again_after_an_opt_in(both: World) -> None:
-    await live(both)
+async def test_an_opt_out_of_both_channels_is_told_for_each_and_again_after_an_opt_in(world: World) -> None:
+    await live(world)
     for _ in range(2):
-        await hear(both, "refresh", lambda: both.do.unsubscribe("crm-ann", email=False, sms=True))
-        await hear(both, "refresh", lambda: both.do.edit_contact("crm-ann", unsubscribe_sms=False))
-    await hear(both, "refresh", lambda: both.do.unsubscribe("crm-ann", sms=True))
-    assert sorted(each["channel"] for each in told(both, "unsubscribed")) == ["email", "sms", "sms", "sms"]
+        await hear(world, "refresh", lambda: world.do.unsubscribe("crm-ann", email=False, sms=True))
+        await hear(world, "refresh", lambda: world.do.edit_contact("crm-ann", unsubscribe_sms=False))
+    await hear(world, "refresh", lambda: world.do.unsubscribe("crm-ann", sms=True))
+    assert sorted(each["channel"] for each in told(world, "unsubscribed")) == ["email", "sms", "sms", "sms"]
 
 
 @pytest.mark.parametrize("there_already", [True, False])

@@ -70,15 +70,15 @@ async def test_two_contacts_are_made_one_person(both: World) -> None:
     await both.quiet()
 
 
-async def test_an_opt_out_reaches_the_other_side_of_a_link_by_hand(both: World) -> None:
-    await strangers(both)
-    both.do.unsubscribe("crm-ann")
-    await both.sync()
-    assert not both.ov.contact("ann@example.com")["email_unsubscribed"]
-    link(both, "ann@example.com", "crm-ann")
-    await both.sync()
-    assert both.ov.contact_list()[0]["email_unsubscribed"] is True and both.conflicts() == []
-    await both.quiet()
+async def test_an_opt_out_reaches_the_other_side_of_a_link_by_hand(world: World) -> None:
+    await strangers(world)
+    world.do.unsubscribe("crm-ann")
+    await world.sync()
+    assert not world.ov.contact("ann@example.com")["email_unsubscribed"]
+    link(world, "ann@example.com", "crm-ann")
+    await world.sync()
+    assert world.ov.contact_list()[0]["email_unsubscribed"] is True and world.conflicts() == []
+    await world.quiet()
 
 
 async def test_what_was_agreed_before_is_void_for_a_link_by_hand(world: World) -> None:
@@ -122,18 +122,18 @@ async def test_who_is_told_apart_from_one_of_two_is_the_other(world: World) -> N
     await world.quiet()
 
 
-async def test_who_is_told_apart_from_everybody_is_asked_about_no_more(both: World) -> None:
-    await twins(both)
+async def test_who_is_told_apart_from_everybody_is_asked_about_no_more(world: World) -> None:
+    await twins(world)
     for unique_id in ("crm-1", "crm-2"):
-        unlink(both, "twin@example.com", unique_id, "three people")
-    assert both.conflicts() == []
-    (asked,) = both.conflicts(status="resolved")
+        unlink(world, "twin@example.com", unique_id, "three people")
+    assert world.conflicts() == []
+    (asked,) = world.conflicts(status="resolved")
     assert (asked["resolved_by"], asked["note"]) == ("person", "three people")
-    mark = both.mark()
-    await both.sync()
-    assert both.writes(mark) == [] and both.conflicts() == []
-    assert (len(both.ov.contacts), len(both.do.contacts)) == (2, 3)
-    await both.quiet()
+    mark = world.mark()
+    await world.sync()
+    assert world.writes(mark) == [] and world.conflicts() == []
+    assert (len(world.ov.contacts), len(world.do.contacts)) == (2, 3)
+    await world.quiet()
 
 
 async def test_a_link_is_cut_and_stays_so(both: World) -> None:

@@ -8,19 +8,19 @@ from service.errors import OutcomeUnknown
 from tests.cycle.world import World, members, show
 
 
-async def test_a_contact_of_onvoard_is_created_in_two_steps(both: World) -> None:
-    both.ov.add_contact("New.One@example.com", name="Nora New", phone="+14155550101", city="Rome", country="IT")
-    mark = both.mark()
-    await both.sync()
-    steps = [members(entry)[0] for entry in both.writes(mark, "digital_onboarding")]
+async def test_a_contact_of_onvoard_is_created_in_two_steps(world: World) -> None:
+    world.ov.add_contact("New.One@example.com", name="Nora New", phone="+14155550101", city="Rome", country="IT")
+    mark = world.mark()
+    await world.sync()
+    steps = [members(entry)[0] for entry in world.writes(mark, "digital_onboarding")]
     assert steps[0] == {"unique_id": "new.one@example.com", "email": "New.One@example.com"}
     assert len(steps) == 2 and "email" not in steps[1] and steps[1]["name_first"] == "Nora"
-    there = both.do.contact("new.one@example.com")
+    there = world.do.contact("new.one@example.com")
     assert (there["name_last"], there["phone_mobile"], there["city"], there["country"]) == (
         "New", "+14155550101", "Rome", "IT",
     )  # fmt: skip
-    assert both.status("New.One@example.com") == ("linked", "created")
-    await both.quiet()
+    assert world.status("New.One@example.com") == ("linked", "created")
+    await world.quiet()
 
 
 async def test_a_creation_answered_as_existing_is_a_first_link(world: World) -> None:
@@ -172,14 +172,14 @@ async def _half_created(world: World) -> None:
     assert world.do.find("ann@example.com") is not None
 
 
-async def test_a_creation_that_is_sent_again_overwrites_nothing(both: World) -> None:
-    await _half_created(both)
-    both.do.edit_contact("ann@example.com", email="ann.lee@example.com")
-    await both.import_export()
-    await both.sync()
-    assert both.do.contact("ann@example.com")["email"] == "ann.lee@example.com"
-    assert both.status("ann.lee@example.com") == ("linked", "created") and both.unequal() == []
-    await both.quiet()
+async def test_a_creation_that_is_sent_again_overwrites_nothing(world: World) -> None:
+    await _half_created(world)
+    world.do.edit_contact("ann@example.com", email="ann.lee@example.com")
+    await world.import_export()
+    await world.sync()
+    assert world.do.contact("ann@example.com")["email"] == "ann.lee@example.com"
+    assert world.status("ann.lee@example.com") == ("linked", "created") and world.unequal() == []
+    await world.quiet()
 
 
 async def test_whom_an_unheard_creation_made_is_theirs_whatever_address_they_have_by_now(both: World) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from tests.cycle.world import World
 
 
-async def test_a_changed_email_goes_to_the_same_contact_both_ways(both: World) -> None:
-    await both.linked("ann", "bob")
-    both.ov.edit_contact("ann@example.com", email="ann.new@example.com")
-    both.do.edit_contact("crm-bob", email="bob.new@example.com")
-    await both.sync()
-    assert both.do.contact("crm-ann")["email"] == "ann.new@example.com"
-    assert both.ov.contact("bob.new@example.com")["name"] == "Bob Lee"
-    assert (len(both.ov.contacts), len(both.do.contacts)) == (2, 2)
-    assert both.status("ann.new@example.com") == ("linked", "email")
-    await both.quiet()
+async def test_a_changed_email_goes_to_the_same_contact_both_ways(world: World) -> None:
+    await world.linked("ann", "bob")
+    world.ov.edit_contact("ann@example.com", email="ann.new@example.com")
+    world.do.edit_contact("crm-bob", email="bob.new@example.com")
+    await world.sync()
+    assert world.do.contact("crm-ann")["email"] == "ann.new@example.com"
+    assert world.ov.contact("bob.new@example.com")["name"] == "Bob Lee"
+    assert (len(world.ov.contacts), len(world.do.contacts)) == (2, 2)
+    assert world.status("ann.new@example.com") == ("linked", "email")
+    await world.quiet()
 
 
 async def test_a_change_of_case_alone_is_none(world: World) -> None:
@@ -35,18 +35,18 @@ async def test_a_cleared_email_does_not_travel(world: World) -> None:
     await world.quiet()
 
 
-async def test_an_email_that_somebody_else_was_given_unread_is_a_conflict_and_no_dead_letter(both: World) -> None:
+async def test_an_email_that_somebody_else_was_given_unread_is_a_conflict_and_no_dead_letter(world: World) -> None:
     """A plain sync has not read that bob has moved there; OnVoard's refusal says so."""
-    await both.linked("ann", "bob")
-    both.clock.advance(600)
-    await both.sync(full=False)
-    both.ov.edit_contact("bob@example.com", email="new@example.com")
-    both.do.edit_contact("crm-ann", email="new@example.com")
-    both.clock.advance(7 * 3600)
-    await both.sync(full=False)
-    assert [conflict["kind"] for conflict in both.conflicts()] == ["email_taken"]
-    assert both.rows("SELECT id FROM outbox WHERE status = 'dead'") == []
-    assert both.ov.contact("ann@example.com") and both.ov.contact("new@example.com")["name"] == "Bob Lee"
+    await world.linked("ann", "bob")
+    world.clock.advance(600)
+    await world.sync(full=False)
+    world.ov.edit_contact("bob@example.com", email="new@example.com")
+    world.do.edit_contact("crm-ann", email="new@example.com")
+    world.clock.advance(7 * 3600)
+    await world.sync(full=False)
+    assert [conflict["kind"] for conflict in world.conflicts()] == ["email_taken"]
+    assert world.rows("SELECT id FROM outbox WHERE status = 'dead'") == []
+    assert world.ov.contact("ann@example.com") and world.ov.contact("new@example.com")["name"] == "Bob Lee"
 
 
 async def test_a_new_email_that_belongs_to_somebody_else_is_a_conflict(world: World) -> None:
@@ -102,42 +102,42 @@ async def test_an_address_chain_is_followed_to_its_end(world: World) -> None:
     await world.quiet()
 
 
-async def test_who_waits_for_an_address_whose_holder_is_stopped_is_asked_about_too(both: World) -> None:
+async def test_who_waits_for_an_address_whose_holder_is_stopped_is_asked_about_too(world: World) -> None:
     """ann takes bob's address, and bob cat's, who keeps it: two questions. When cat gives it up, all of them move."""
-    await both.linked("ann", "bob", "cat")
-    both.do.edit_contact("crm-ann", email="bob@example.com", city="Bern")
-    both.do.edit_contact("crm-bob", email="cat@example.com")
-    await both.sync()
-    await both.sync()
-    asked = {row["onvoard_value"]: row["reason"] for row in both.conflicts("email_taken")}
+    await world.linked("ann", "bob", "cat")
+    world.do.edit_contact("crm-ann", email="bob@example.com", city="Bern")
+    world.do.edit_contact("crm-bob", email="cat@example.com")
+    await world.sync()
+    await world.sync()
+    asked = {row["onvoard_value"]: row["reason"] for row in world.conflicts("email_taken")}
     assert asked.keys() == {"ann@example.com", "bob@example.com"}
-    assert both.ov.contact("bob@example.com")["id"] in asked["ann@example.com"]
-    assert (await both.sync()).new_conflicts == 0
-    await both.quiet()
-    both.ov.edit_contact("cat@example.com", email="free@example.com")
+    assert world.ov.contact("bob@example.com")["id"] in asked["ann@example.com"]
+    assert (await world.sync()).new_conflicts == 0
+    await world.quiet()
+    world.ov.edit_contact("cat@example.com", email="free@example.com")
     for _ in range(3):
-        await both.sync()
-    assert both.conflicts() == [] and both.unequal() == []
-    assert [both.ov.contact(f"{who}@example.com")["name"] for who in ("free", "cat", "bob")] == [
+        await world.sync()
+    assert world.conflicts() == [] and world.unequal() == []
+    assert [world.ov.contact(f"{who}@example.com")["name"] for who in ("free", "cat", "bob")] == [
         "Cat Lee", "Bob Lee", "Ann Lee",
     ]  # fmt: skip
-    await both.quiet()
+    await world.quiet()
 
 
-async def test_a_unique_id_that_is_an_old_email_stays(both: World) -> None:
+async def test_a_unique_id_that_is_an_old_email_stays(world: World) -> None:
     """It is a key, whatever becomes of the address."""
-    await both.setup()
-    both.ov.add_contact("old@example.com", name="Ann Lee")
-    await both.sync()
-    both.ov.edit_contact("old@example.com", email="new@example.com", at=both.clock.advance(60))
-    await both.sync()
-    (there,) = both.do.contact_list()
+    await world.setup()
+    world.ov.add_contact("old@example.com", name="Ann Lee")
+    await world.sync()
+    world.ov.edit_contact("old@example.com", email="new@example.com", at=world.clock.advance(60))
+    await world.sync()
+    (there,) = world.do.contact_list()
     assert (there["unique_id"], there["email"]) == ("old@example.com", "new@example.com")
-    both.do.edit_contact("old@example.com", email="newest@example.com", at=both.clock.advance(60))
-    await both.sync()
-    assert [c["email"] for c in both.ov.contact_list()] == ["newest@example.com"]
-    assert both.status("newest@example.com") == ("linked", "created")
-    await both.quiet()
+    world.do.edit_contact("old@example.com", email="newest@example.com", at=world.clock.advance(60))
+    await world.sync()
+    assert [c["email"] for c in world.ov.contact_list()] == ["newest@example.com"]
+    assert world.status("newest@example.com") == ("linked", "created")
+    await world.quiet()
 
 
 async def test_an_old_unique_id_is_nobody_elses(world: World) -> None:

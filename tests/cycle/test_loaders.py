@@ -73,22 +73,22 @@ async def test_figures_reach_meta_public_and_only_differences_are_pushed(both: W
     await both.quiet()
 
 
-async def test_properties_are_written_and_read_back_the_same(both: World) -> None:
-    await _set_up(both)
-    await both.linked("ann")
+async def test_properties_are_written_and_read_back_the_same(world: World) -> None:
+    await _set_up(world)
+    await world.linked("ann")
     columns = "email, custom_branch, level, ratio, since"
-    _load(both, _values(("ANN@example.com ", "Oak St", 3, 0.5, "2026-01-05T09:30:00Z"), columns=columns),
+    _load(world, _values(("ANN@example.com ", "Oak St", 3, 0.5, "2026-01-05T09:30:00Z"), columns=columns),
           Target.CONTACT_PROPERTIES, Key.EMAIL)  # fmt: skip
     for key, value_type in {"branch": "STRING", "level": "NUMBER", "ratio": "NUMBER", "since": "DATETIME"}.items():
-        await both.bridge.onvoard.contact_property_types.create(key=key, label=key, value_type=value_type)
-    report = await both.sync()
-    assert not report.needs_person and set(_rows(both)) == {"ann@example.com"}
-    shown = both.ov.contact("ann@example.com")["properties"]
+        await world.bridge.onvoard.contact_property_types.create(key=key, label=key, value_type=value_type)
+    report = await world.sync()
+    assert not report.needs_person and set(_rows(world)) == {"ann@example.com"}
+    shown = world.ov.contact("ann@example.com")["properties"]
     assert (shown["custom_branch"], shown["custom_level"], shown["custom_ratio"]) == ("Oak St", 3.0, 0.5)
     assert shown["custom_since"] == 1767605400
-    await both.quiet()
-    both.ov.edit_contact("ann@example.com", custom_branch="Elm St")
-    await both.quiet()  # the row is as it was
+    await world.quiet()
+    world.ov.edit_contact("ann@example.com", custom_branch="Elm St")
+    await world.quiet()  # the row is as it was
 
 
 @pytest.mark.parametrize("missing", Missing)
@@ -144,13 +144,13 @@ BAD = {
 }
 
 
-async def test_rows_about_nobody_are_left_out(both: World) -> None:
-    await both.linked("ann", "bob")
-    _load(both, _values((None, 3), ("crm-bob", 1), (None, 1), columns=COUNTS), key=Key.UNIQUE_ID)
-    report = await both.sync()
-    assert not report.stopped and set(_rows(both)) == {"crm-bob"}
-    assert _meta(both, "crm-bob") == {"review_count": 1}
-    await both.quiet()
+async def test_rows_about_nobody_are_left_out(world: World) -> None:
+    await world.linked("ann", "bob")
+    _load(world, _values((None, 3), ("crm-bob", 1), (None, 1), columns=COUNTS), key=Key.UNIQUE_ID)
+    report = await world.sync()
+    assert not report.stopped and set(_rows(world)) == {"crm-bob"}
+    assert _meta(world, "crm-bob") == {"review_count": 1}
+    await world.quiet()
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -199,10 +199,10 @@ FOREVER = (
 )
 
 
-async def test_what_takes_too_long_is_stopped(both: World) -> None:
-    await both.linked("ann")
-    _load(both, FOREVER, key=Key.UNIQUE_ID, timeout=timedelta(seconds=0.2))
-    report = await both.sync()
+async def test_what_takes_too_long_is_stopped(world: World) -> None:
+    await world.linked("ann")
+    _load(world, FOREVER, key=Key.UNIQUE_ID, timeout=timedelta(seconds=0.2))
+    report = await world.sync()
     assert "took too long" in report.stopped["figures"]
 
 
@@ -230,63 +230,63 @@ async def test_a_loader_that_stops_in_a_plan_is_told_by_the_next_sync(world: Wor
     assert (await world.sync()).needs_person and not (await world.sync()).needs_person
 
 
-async def test_the_brake_holds_what_a_loader_would_change_and_lets_it_go_again(both: World) -> None:
-    both.configure(limits__max_changed_count=1, limits__max_changed_share=0.0)
-    await both.linked("ann", "bob", "cid")
-    both.clock.advance(60)
+async def test_the_brake_holds_what_a_loader_would_change_and_lets_it_go_again(world: World) -> None:
+    world.configure(limits__max_changed_count=1, limits__max_changed_share=0.0)
+    await world.linked("ann", "bob", "cid")
+    world.clock.advance(60)
     two = _values(("crm-ann", 1), ("crm-bob", 2), columns=COUNTS)
-    _load(both, two, key=Key.UNIQUE_ID, missing=Missing.CLEAR)
-    mark = both.mark()
-    report = await both.sync()
-    assert list(report.held) == ["digital_onboarding"] and both.writes(mark) == []
-    assert (await both.sync()).held and both.writes(mark) == []
-    assert not (await both.sync(allow=True)).held
-    assert (_meta(both, "crm-ann"), _meta(both, "crm-bob")) == ({"review_count": 1}, {"review_count": 2})
-    _load(both, _values(columns=COUNTS), key=Key.UNIQUE_ID, missing=Missing.CLEAR)
-    assert (await both.sync()).held and (await both.sync()).held, "nor is it forgotten what is to be cleared"
-    await both.sync(allow=True)
-    assert _meta(both, "crm-ann").get("review_count") is None is _meta(both, "crm-bob").get("review_count")
-    assert _rows(both) == {}
-    await both.quiet()
+    _load(world, two, key=Key.UNIQUE_ID, missing=Missing.CLEAR)
+    mark = world.mark()
+    report = await world.sync()
+    assert list(report.held) == ["digital_onboarding"] and world.writes(mark) == []
+    assert (await world.sync()).held and world.writes(mark) == []
+    assert not (await world.sync(allow=True)).held
+    assert (_meta(world, "crm-ann"), _meta(world, "crm-bob")) == ({"review_count": 1}, {"review_count": 2})
+    _load(world, _values(columns=COUNTS), key=Key.UNIQUE_ID, missing=Missing.CLEAR)
+    assert (await world.sync()).held and (await world.sync()).held, "nor is it forgotten what is to be cleared"
+    await world.sync(allow=True)
+    assert _meta(world, "crm-ann").get("review_count") is None is _meta(world, "crm-bob").get("review_count")
+    assert _rows(world) == {}
+    await world.quiet()
 
 
-async def test_the_property_types_are_made_from_the_columns_when_something_is_to_be_pushed(both: World) -> None:
-    await both.linked("ann")
+async def test_the_property_types_are_made_from_the_columns_when_something_is_to_be_pushed(world: World) -> None:
+    await world.linked("ann")
     columns = "email, branch, level, joined_at"
-    _load(both, _values(("ann@example.com", "Oak St", 3, "2026-01-05T09:30:00Z"), columns=columns),
+    _load(world, _values(("ann@example.com", "Oak St", 3, "2026-01-05T09:30:00Z"), columns=columns),
           Target.CONTACT_PROPERTIES, Key.EMAIL)  # fmt: skip
-    mark = both.mark()
-    made = await planning.plan(both.bridge)
+    mark = world.mark()
+    made = await planning.plan(world.bridge)
     assert {each["field"] for each in made.changes} == {"custom_branch", "custom_level", "custom_joined_at"}
-    assert both.journal.writes(mark) == [], "a plan makes nothing"
-    report = await both.sync()
+    assert world.journal.writes(mark) == [], "a plan makes nothing"
+    report = await world.sync()
     assert not report.needs_person
-    types = {each.key: each.value_type for each in both.ov.contact_property_types.values()}
+    types = {each.key: each.value_type for each in world.ov.contact_property_types.values()}
     assert [types[f"custom_{key}"] for key in ("branch", "level", "joined_at")] == ["STRING", "NUMBER", "DATETIME"]
-    shown = both.ov.contact("ann@example.com")["properties"]
+    shown = world.ov.contact("ann@example.com")["properties"]
     assert shown["custom_branch"] == "Oak St" and shown["custom_joined_at"] == 1767605400
-    await both.quiet()
+    await world.quiet()
 
 
-async def test_booleans_come_from_boolean_columns(both: World) -> None:
-    await both.linked("ann", "bob")
-    both.do.unsubscribe("crm-ann")
-    await both.sync()
-    _load(both, "SELECT person_id, email_opted_out FROM people", Target.CONTACT_PROPERTIES)
-    await both.sync()
-    shown = [both.ov.contact(f"{who}@example.com")["properties"]["custom_email_opted_out"] for who in ("ann", "bob")]
+async def test_booleans_come_from_boolean_columns(world: World) -> None:
+    await world.linked("ann", "bob")
+    world.do.unsubscribe("crm-ann")
+    await world.sync()
+    _load(world, "SELECT person_id, email_opted_out FROM people", Target.CONTACT_PROPERTIES)
+    await world.sync()
+    shown = [world.ov.contact(f"{who}@example.com")["properties"]["custom_email_opted_out"] for who in ("ann", "bob")]
     assert shown == [True, False]
-    await both.quiet()
+    await world.quiet()
 
 
-async def test_a_property_of_another_type_stops_the_loader(both: World) -> None:
-    await both.linked("ann")
-    await both.bridge.onvoard.contact_property_types.create(key="level", label="Level", value_type="STRING")
-    _load(both, _values(("ann@example.com", 3), columns="email, level"), Target.CONTACT_PROPERTIES, Key.EMAIL)
-    mark = both.mark()
-    report = await both.sync()
+async def test_a_property_of_another_type_stops_the_loader(world: World) -> None:
+    await world.linked("ann")
+    await world.bridge.onvoard.contact_property_types.create(key="level", label="Level", value_type="STRING")
+    _load(world, _values(("ann@example.com", 3), columns="email, level"), Target.CONTACT_PROPERTIES, Key.EMAIL)
+    mark = world.mark()
+    report = await world.sync()
     assert report.stopped == {"figures": "the property custom_level is a STRING on OnVoard, and the column a NUMBER"}
-    assert both.writes(mark) == []
+    assert world.writes(mark) == []
 
 
 VISITS = "email, id, type, occurred_at, branch, minutes"
@@ -366,51 +366,51 @@ async def test_an_activity_that_cannot_be_stops_its_loader(world: World, changed
     assert why in (await world.sync()).stopped["figures"] and world.writes(mark) == []
 
 
-async def test_objectives_are_completed_once_and_unknown_ones_are_dead_letters(both: World) -> None:
-    await both.setup()
-    await both.linked("ann", "bob")
-    both.do.complete_objective("crm-bob", "estatements")
+async def test_objectives_are_completed_once_and_unknown_ones_are_dead_letters(world: World) -> None:
+    await world.setup()
+    await world.linked("ann", "bob")
+    world.do.complete_objective("crm-bob", "estatements")
     rows = [("crm-ann", "estatements"), ("crm-bob", "estatements"), ("crm-ann", "Estatements"), ("crm-ann", "flying")]
     columns = "unique_id, objective, completed_at"
-    _load(both, _values(*((*row, "2026-01-05T09:30:00Z") for row in rows), columns=columns), Target.OBJECTIVES,
+    _load(world, _values(*((*row, "2026-01-05T09:30:00Z") for row in rows), columns=columns), Target.OBJECTIVES,
           Key.UNIQUE_ID)  # fmt: skip
-    await both.import_export()
-    report = await both.sync()
+    await world.import_export()
+    report = await world.sync()
     assert report.new_dead == 1 and report.needs_person and not report.stopped
-    assert both.do.completions_of("crm-ann") == {"estatements": "2026-01-05T09:30:00.000000Z"}
-    told = {key.replace("\x1f", " "): row for key, row in _rows(both).items()}
+    assert world.do.completions_of("crm-ann") == {"estatements": "2026-01-05T09:30:00.000000Z"}
+    told = {key.replace("\x1f", " "): row for key, row in _rows(world).items()}
     assert told["crm-bob estatements"] == ("skipped", "completed already")
     same = {told["crm-ann Estatements"], told["crm-ann estatements"]}  # by its name, and by its key
     assert same == {("done", None), ("skipped", "completed already")}
     assert told["crm-ann flying"] == ("dead", "Digital Onboarding has no objective flying")
-    await both.quiet()
-    both.do.add_objective("flying", "Flying")
-    await both.sync()
-    with both.db.begin() as conn:
-        outbox.retry(conn, [row["id"] for row in both.rows("SELECT id FROM outbox WHERE status = 'dead'")],
-                     both.clock.now())  # fmt: skip
-    await both.sync()
-    assert "flying" in both.do.completions_of("crm-ann")
-    await both.quiet()
+    await world.quiet()
+    world.do.add_objective("flying", "Flying")
+    await world.sync()
+    with world.db.begin() as conn:
+        outbox.retry(conn, [row["id"] for row in world.rows("SELECT id FROM outbox WHERE status = 'dead'")],
+                     world.clock.now())  # fmt: skip
+    await world.sync()
+    assert "flying" in world.do.completions_of("crm-ann")
+    await world.quiet()
 
 
-async def test_journeys_are_started_once_by_name_or_id_and_for_nobody_who_opted_out(both: World) -> None:
-    await both.setup()
-    await both.linked("ann", "bob", "cid")
-    both.do.unsubscribe("crm-cid")
-    template = both.do.add_template("Thank you")
+async def test_journeys_are_started_once_by_name_or_id_and_for_nobody_who_opted_out(world: World) -> None:
+    await world.setup()
+    await world.linked("ann", "bob", "cid")
+    world.do.unsubscribe("crm-cid")
+    template = world.do.add_template("Thank you")
     rows = [("crm-ann", "Thank you"), ("crm-bob", template), ("crm-bob", "Thank you"), ("crm-cid", template)]
-    _load(both, _values(*rows, columns="unique_id, template"), Target.JOURNEYS, Key.UNIQUE_ID)
-    report = await both.sync()
+    _load(world, _values(*rows, columns="unique_id, template"), Target.JOURNEYS, Key.UNIQUE_ID)
+    report = await world.sync()
     assert not report.needs_person
-    assert [len(both.do.journeys_of(f"crm-{who}")) for who in ("ann", "bob", "cid")] == [1, 1, 0]
-    told = {key.partition("\x1f")[0]: row for key, row in _rows(both).items()}
+    assert [len(world.do.journeys_of(f"crm-{who}")) for who in ("ann", "bob", "cid")] == [1, 1, 0]
+    told = {key.partition("\x1f")[0]: row for key, row in _rows(world).items()}
     assert told["crm-cid"] == ("skipped", "opted out of e-mail")
-    await both.quiet()
-    _load(both, _values(*rows, columns="unique_id, template"), Target.JOURNEYS, Key.UNIQUE_ID, name="others")
-    await both.quiet()  # once per person and template, whoever asks
-    _load(both, _values(("crm-ann", "Gone"), columns="unique_id, template"), Target.JOURNEYS, Key.UNIQUE_ID)
-    assert (await both.sync()).new_dead == 1
+    await world.quiet()
+    _load(world, _values(*rows, columns="unique_id, template"), Target.JOURNEYS, Key.UNIQUE_ID, name="others")
+    await world.quiet()  # once per person and template, whoever asks
+    _load(world, _values(("crm-ann", "Gone"), columns="unique_id, template"), Target.JOURNEYS, Key.UNIQUE_ID)
+    assert (await world.sync()).new_dead == 1
 
 
 async def test_who_is_in_a_conflict_waits_and_everybody_else_goes_on(both: World) -> None:
@@ -433,31 +433,31 @@ async def test_who_is_in_a_conflict_waits_and_everybody_else_goes_on(both: World
     await both.quiet()
 
 
-async def test_who_is_unknown_or_not_linked_waits_for_it(both: World) -> None:
-    await both.linked("ann")
-    _load(both, _values(("new@example.com", 1), ("ann@example.com", 2), columns="email, review_count"), key=Key.EMAIL)
-    await both.sync()
-    assert _rows(both)["new@example.com"] == ("due", "waits: nobody has this email")
-    both.ov.add_contact("new@example.com", name="New")
-    await both.sync()
-    assert _meta(both, "new@example.com") == {"review_count": 1}, "made in the same sync"
-    await both.quiet()
+async def test_who_is_unknown_or_not_linked_waits_for_it(world: World) -> None:
+    await world.linked("ann")
+    _load(world, _values(("new@example.com", 1), ("ann@example.com", 2), columns="email, review_count"), key=Key.EMAIL)
+    await world.sync()
+    assert _rows(world)["new@example.com"] == ("due", "waits: nobody has this email")
+    world.ov.add_contact("new@example.com", name="New")
+    await world.sync()
+    assert _meta(world, "new@example.com") == {"review_count": 1}, "made in the same sync"
+    await world.quiet()
 
 
-async def test_a_suppressed_person_gets_nothing_and_leaves_the_loaders_rows(both: World) -> None:
-    await both.linked("ann", "bob")
+async def test_a_suppressed_person_gets_nothing_and_leaves_the_loaders_rows(world: World) -> None:
+    await world.linked("ann", "bob")
     sql = _values(("ann@example.com", 1, "see ann@example.com"), ("bob@example.com", 2, "x"),
                   columns="email, review_count, vip")  # fmt: skip
-    _load(both, sql, key=Key.EMAIL)
-    await both.sync()
-    assert set(_rows(both)) == {"ann@example.com", "bob@example.com"}
-    both.ov.suppress("ann@example.com")
-    await both.sync()
-    assert set(_rows(both)) == {"bob@example.com"}
-    mark = both.mark()
-    await both.sync()
-    assert both.writes(mark) == [] and set(_rows(both)) == {"bob@example.com"}, "nor is anything of them kept again"
-    assert "ann@example.com" not in both.mirror_text()
+    _load(world, sql, key=Key.EMAIL)
+    await world.sync()
+    assert set(_rows(world)) == {"ann@example.com", "bob@example.com"}
+    world.ov.suppress("ann@example.com")
+    await world.sync()
+    assert set(_rows(world)) == {"bob@example.com"}
+    mark = world.mark()
+    await world.sync()
+    assert world.writes(mark) == [] and set(_rows(world)) == {"bob@example.com"}, "nor is anything of them kept again"
+    assert "ann@example.com" not in world.mirror_text()
 
 
 async def test_nor_does_a_key_that_is_no_address_stay(world: World) -> None:
@@ -547,25 +547,26 @@ async def test_killed_anywhere_the_next_sync_makes_it_good(world: World, dies_at
     await world.quiet()
 
 
-async def test_the_worked_examples_do_what_they_say(both: World) -> None:
-    await _ready(both, "ann", "bob")
+async def test_the_worked_examples_do_what_they_say(world: World) -> None:
+    await _ready(world, "ann", "bob")
     examples = resources.config_dir() / "examples" / "loaders"
-    both.configure(paths__loaders=str(examples))
-    both.bridge = replace(both.bridge, loaders=read_loaders(both.bridge.settings), rules=Ruleset(meta_public=ALLOWED))
+    world.configure(paths__loaders=str(examples))
+    loaders = read_loaders(world.bridge.settings)
+    world.bridge = replace(world.bridge, loaders=loaders, rules=Ruleset(meta_public=ALLOWED))
     for rating in (5, 4, 4):
-        both.ov.add_review("ann@example.com", rating, "Fine", entity="SITE")
+        world.ov.add_review("ann@example.com", rating, "Fine", entity="SITE")
     for key in ("estatements", "online-banking", "mobile-banking"):
-        both.do.complete_objective("crm-ann", key)
-    await both.import_export()
-    report = await both.sync()
+        world.do.complete_objective("crm-ann", key)
+    await world.import_export()
+    report = await world.sync()
     assert not report.needs_person
-    assert _meta(both, "crm-ann") == {"review_count": 3, "average_rating": 4.3}
-    shown = {who: both.ov.contact(f"{who}@example.com")["properties"] for who in ("ann", "bob")}
+    assert _meta(world, "crm-ann") == {"review_count": 3, "average_rating": 4.3}
+    shown = {who: world.ov.contact(f"{who}@example.com")["properties"] for who in ("ann", "bob")}
     assert [each["custom_onboarding_state"] for each in shown.values()] == ["objective completed", "invited"]
     assert shown["ann"]["custom_objectives_completed"] == 3.0
-    [told] = both.ov.activity_list(type="custom.onboarding_finished")
+    [told] = world.ov.activity_list(type="custom.onboarding_finished")
     assert told["contact"]["email"] == "ann@example.com" and told["record_data"]["objectives"] == 3.0
-    await both.quiet()
+    await world.quiet()
 
 
 async def test_what_an_unlinking_calls_back_is_said_when_it_may_be(world: World) -> None:

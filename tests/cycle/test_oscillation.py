@@ -37,22 +37,22 @@ async def _until_held(world: World) -> Any:
     return await _turn(world, 1 + LIMIT)
 
 
-async def test_the_field_is_held_after_the_third_time_with_both_writers_named(both: World) -> None:
-    await both.linked("ann", "bob")
-    mark = both.mark()
-    report = await _until_held(both)
+async def test_the_field_is_held_after_the_third_time_with_both_writers_named(world: World) -> None:
+    await world.linked("ann", "bob")
+    mark = world.mark()
+    report = await _until_held(world)
     assert report.new_conflicts == 1 and report.needs_person
-    assert len(both.writes(mark)) == 1 + LIMIT
-    (held,) = both.conflicts("oscillation")
+    assert len(world.writes(mark)) == 1 + LIMIT
+    (held,) = world.conflicts("oscillation")
     assert (held["field"], held["onvoard_value"], held["digital_onboarding_value"]) == ("city", "Oslo", "Bern")
     assert "onvoard (last at " in held["reason"] and "digital_onboarding (last at " in held["reason"]
     assert f"{LIMIT} times since" in held["reason"]
-    assert _city(both) == ("Oslo", "Bern")
-    await both.quiet(plain=True)
+    assert _city(world) == ("Oslo", "Bern")
+    await world.quiet(plain=True)
     for number in range(4):
-        report = await _turn(both, number)
+        report = await _turn(world, number)
         assert not report.needs_person, "it is asked about once"
-    assert len(both.conflicts()) == 1
+    assert len(world.conflicts()) == 1
 
 
 async def test_only_that_field_of_that_person_is_held(world: World) -> None:
@@ -126,22 +126,22 @@ async def test_where_the_mapping_says_whose_word_counts_nothing_oscillates(world
 
 
 @pytest.mark.parametrize("shows", ["Oslo", "Lima"])
-async def test_once_decided_the_kept_side_is_carried_over_and_counting_begins_anew(both: World, shows: str) -> None:
-    await both.linked("ann")
-    await _until_held(both)
-    (held,) = both.conflicts("oscillation")
-    with both.db.begin() as conn:
-        now = both.bridge.now()
+async def test_once_decided_the_kept_side_is_carried_over_and_counting_begins_anew(world: World, shows: str) -> None:
+    await world.linked("ann")
+    await _until_held(world)
+    (held,) = world.conflicts("oscillation")
+    with world.db.begin() as conn:
+        now = world.bridge.now()
         ledger.thaw(conn, held["id"], now, by="somebody", kept=Platform.ONVOARD.value)
         ledger.prefer(conn, held["person_id"], "city", other_shows="Bern", now=now)
         people.touch(conn, [held["person_id"]])
-    both.clock.advance(60)
-    both.ov.edit_contact(ANN, city=shows)
-    await both.sync()
-    assert _city(both) == (shows, shows), "what the kept side shows by then"
-    await both.quiet()
+    world.clock.advance(60)
+    world.ov.edit_contact(ANN, city=shows)
+    await world.sync()
+    assert _city(world) == (shows, shows), "what the kept side shows by then"
+    await world.quiet()
     for number in range(1, LIMIT):  # the first of the LIMIT was the decision itself
-        report = await _turn(both, number, (shows, "Bern"))
+        report = await _turn(world, number, (shows, "Bern"))
         assert not report.needs_person
-    report = await _turn(both, LIMIT, (shows, "Bern"))
-    assert report.new_conflicts == 1 and len(both.conflicts("oscillation")) == 1
+    report = await _turn(world, LIMIT, (shows, "Bern"))
+    assert report.new_conflicts == 1 and len(world.conflicts("oscillation")) == 1

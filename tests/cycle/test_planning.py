@@ -198,36 +198,36 @@ def _staying(plan: Plan) -> set[tuple[str, str, str, str | None]]:
     return {(each["platform"], each["field"], each["value"], each["email"]) for each in plan.not_transferable}
 
 
-async def test_a_plan_shows_what_cannot_be_carried_over_for_as_long_as_it_stands(both: World) -> None:
-    await both.linked("ann", "bob", country="IT")
-    both.ov.edit_contact("bob@example.com", phone="12", city="Oslo")
-    both.do.edit_contact("crm-ann", country="Atlantis", email="")
-    both.ov.add_contact("new@example.com", phone="11")
-    both.do.add_contact(unique_id="crm-eve", email="eve@example.com", country="Utopia")
-    await both.import_export()
+async def test_a_plan_shows_what_cannot_be_carried_over_for_as_long_as_it_stands(world: World) -> None:
+    await world.linked("ann", "bob", country="IT")
+    world.ov.edit_contact("bob@example.com", phone="12", city="Oslo")
+    world.do.edit_contact("crm-ann", country="Atlantis", email="")
+    world.ov.add_contact("new@example.com", phone="11")
+    world.do.add_contact(unique_id="crm-eve", email="eve@example.com", country="Utopia")
+    await world.import_export()
     expected = {
         ("onvoard", "country", "Atlantis", "ann@example.com"), ("onvoard", "email", "", "ann@example.com"),
         ("digital_onboarding", "phone_mobile", "12", "bob@example.com"),
         ("digital_onboarding", "phone_mobile", "11", "new@example.com"),
         ("onvoard", "country", "Utopia", "eve@example.com"),
     }  # fmt: skip
-    plan = await _plan(both)
+    plan = await _plan(world)
     assert _staying(plan) == expected and plan.summary["not_transferable"] == len(expected)
     assert all(each["why"] and each["person_id"] for each in plan.not_transferable)
-    await both.sync()
-    assert len(both.conflicts("not_transferable", "resolved")) == 5
-    assert _staying(await _plan(both)) == expected
-    both.clock.advance(60)
-    both.ov.edit_contact("ann@example.com", country="FR")
-    plan = await _plan(both)
+    await world.sync()
+    assert len(world.conflicts("not_transferable", "resolved")) == 5
+    assert _staying(await _plan(world)) == expected
+    world.clock.advance(60)
+    world.ov.edit_contact("ann@example.com", country="FR")
+    plan = await _plan(world)
     assert ("digital_onboarding", "country", "Atlantis", "FR") in _changes(plan)
     assert "Atlantis" not in {each["value"] for each in plan.not_transferable}, "what is overwritten does not stay"
-    both.ov.edit_contact("ann@example.com", country="IT")
-    both.do.edit_contact("crm-ann", country="Italy", email="ann@example.com")
-    both.ov.edit_contact("bob@example.com", phone="")
-    await both.sync()
-    assert {each[3] for each in _staying(await _plan(both))} == {"new@example.com", "eve@example.com"}
-    assert len(both.conflicts("not_transferable", "resolved")) == 5, "each is reported once"
+    world.ov.edit_contact("ann@example.com", country="IT")
+    world.do.edit_contact("crm-ann", country="Italy", email="ann@example.com")
+    world.ov.edit_contact("bob@example.com", phone="")
+    await world.sync()
+    assert {each[3] for each in _staying(await _plan(world))} == {"new@example.com", "eve@example.com"}
+    assert len(world.conflicts("not_transferable", "resolved")) == 5, "each is reported once"
 
 
 async def test_a_plan_shows_a_clearing_that_is_switched_off(world: World) -> None:
@@ -243,29 +243,29 @@ async def test_a_plan_shows_a_clearing_that_is_switched_off(world: World) -> Non
 # What a plan rests on.
 
 
-async def test_a_plan_is_exact_to_the_field_and_leaves_the_rest_to_the_next_sync(both: World) -> None:
+async def test_a_plan_is_exact_to_the_field_and_leaves_the_rest_to_the_next_sync(world: World) -> None:
     """Others are edited, opt out and do things meanwhile, so many that the brake would hold them."""
-    await both.setup()
-    await both.linked("ann", "bob", "cat", "dan")
-    both.configure(limits__max_changed_count=1, limits__max_changed_share=0.3)
-    both.ov.edit_contact("ann@example.com", city="Oslo")
-    plan = await _plan(both)
-    both.clock.advance(60)
+    await world.setup()
+    await world.linked("ann", "bob", "cat", "dan")
+    world.configure(limits__max_changed_count=1, limits__max_changed_share=0.3)
+    world.ov.edit_contact("ann@example.com", city="Oslo")
+    plan = await _plan(world)
+    world.clock.advance(60)
     for name in ("bob", "cat", "dan"):
-        both.ov.edit_contact(f"{name}@example.com", city="Lima")
-    both.do.unsubscribe("crm-bob")
-    both.do.complete_objective("crm-cat", next(iter(both.do.objectives)))
-    await both.import_export()
-    assert len((await _plan(both)).held) == 4, "the mirror knows of them all"
-    mark = both.mark()
-    report = await planning.apply(both.bridge, plan)
-    assert [(each.platform, each.body) for each in both.writes(mark)] == [
+        world.ov.edit_contact(f"{name}@example.com", city="Lima")
+    world.do.unsubscribe("crm-bob")
+    world.do.complete_objective("crm-cat", next(iter(world.do.objectives)))
+    await world.import_export()
+    assert len((await _plan(world)).held) == 4, "the mirror knows of them all"
+    mark = world.mark()
+    report = await planning.apply(world.bridge, plan)
+    assert [(each.platform, each.body) for each in world.writes(mark)] == [
         ("digital_onboarding", {"contacts": [{"unique_id": "crm-ann", "city": "Oslo"}]})
     ]
     assert not report.held
-    await both.sync(allow=True)
-    assert both.unequal() == [] and both.ov.contact("bob@example.com")["email_unsubscribed"]
-    await both.quiet()
+    await world.sync(allow=True)
+    assert world.unequal() == [] and world.ov.contact("bob@example.com")["email_unsubscribed"]
+    await world.quiet()
 
 
 async def test_held_changes_of_a_plan_stay_held(world: World) -> None:

@@ -35,44 +35,44 @@ def _history(world: World, field: str) -> list[Row]:
     return world.rows(sql, field=field)
 
 
-async def test_the_history_says_whose_value_it_is_and_when_it_was_said(both: World) -> None:
-    await both.linked("ann")
-    both.ov.edit_contact(ANN, city="Oslo", phone="+14155550199")
-    said = both.ov.contact(ANN)["modified_datetime"]
-    both.clock.advance(60)
-    both.do.edit_contact("crm-ann", name_last="Long")
-    report = await both.sync()
-    told = _field(both, "city")["source"]
-    (change,) = _history(both, "city")
+async def test_the_history_says_whose_value_it_is_and_when_it_was_said(world: World) -> None:
+    await world.linked("ann")
+    world.ov.edit_contact(ANN, city="Oslo", phone="+14155550199")
+    said = world.ov.contact(ANN)["modified_datetime"]
+    world.clock.advance(60)
+    world.do.edit_contact("crm-ann", name_last="Long")
+    report = await world.sync()
+    told = _field(world, "city")["source"]
+    (change,) = _history(world, "city")
     assert (change["source"], change["old_value"], change["new_value"]) == ("onvoard", "Rome", "Oslo")
     assert change["losing_value"] is None, "what was agreed on has not lost"
     assert change["run_id"] == report.run_id and change["rule"] == "changed on onvoard"
     assert (told["platform"], told["run_id"], told["rule"]) == ("onvoard", report.run_id, "changed on onvoard")
     assert told["said_at"][:19] == str(said)[:19] and told["at"] > told["said_at"]
-    (change,) = _history(both, "name")
-    assert change["source"] == _field(both, "name")["source"]["platform"] == "digital_onboarding"
+    (change,) = _history(world, "name")
+    assert change["source"] == _field(world, "name")["source"]["platform"] == "digital_onboarding"
 
 
-async def test_the_losing_value_is_told_by_the_history_and_by_explain_newest_first(both: World) -> None:
-    await both.linked("ann")
-    both.ov.edit_contact(ANN, city="Oslo", name="Ann Long")
-    both.clock.advance(30)
-    both.do.edit_contact("crm-ann", city="Bern", name_last="Short")
-    first = await both.sync()
-    (change,) = _history(both, "city")
+async def test_the_losing_value_is_told_by_the_history_and_by_explain_newest_first(world: World) -> None:
+    await world.linked("ann")
+    world.ov.edit_contact(ANN, city="Oslo", name="Ann Long")
+    world.clock.advance(30)
+    world.do.edit_contact("crm-ann", city="Bern", name_last="Short")
+    first = await world.sync()
+    (change,) = _history(world, "city")
     assert (change["platform"], change["new_value"], change["losing_value"]) == ("onvoard", "Bern", "Oslo")
-    both.clock.advance(60)
-    both.do.edit_contact("crm-ann", city="Kyiv")
-    both.clock.advance(30)
-    both.ov.edit_contact(ANN, city="Lima")
-    second = await both.sync()
-    lost = _field(both, "city")["losing_values"]
+    world.clock.advance(60)
+    world.do.edit_contact("crm-ann", city="Kyiv")
+    world.clock.advance(30)
+    world.ov.edit_contact(ANN, city="Lima")
+    second = await world.sync()
+    lost = _field(world, "city")["losing_values"]
     assert [(each["value"], each["platform"], each["run_id"]) for each in lost] == [
         ("Kyiv", "digital_onboarding", second.run_id), ("Oslo", "onvoard", first.run_id),
     ]  # fmt: skip
     assert all(each["rule"] == "newer record" and each["at"] for each in lost)
-    assert [each["value"] for each in _field(both, "name")["losing_values"]] == ["Ann Long"], "told once"
-    assert _field(both, "phone")["losing_values"] == []
+    assert [each["value"] for each in _field(world, "name")["losing_values"]] == ["Ann Long"], "told once"
+    assert _field(world, "phone")["losing_values"] == []
 
 
 async def test_what_could_not_be_carried_over_is_in_the_history_and_in_explain(both: World) -> None:

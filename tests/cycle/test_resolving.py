@@ -95,36 +95,36 @@ async def test_who_is_stopped_by_somebody_elses_conflict_is_asked_about_an_opt_i
 
 
 @pytest.mark.parametrize("side", [OV, DO])
-async def test_the_opt_out_that_is_kept_reaches_the_other_side_once_more(both: World, side: Platform) -> None:
-    await resubscribed(both, side)
-    activities = len(both.activities("unsubscribed"))
-    resolve(both, side.other)
-    mark = both.mark()
-    await both.sync()
-    assert out(both) == (True, True) and len(both.writes(mark)) == 1
-    assert len(both.activities("unsubscribed")) == activities, "nobody has opted out a second time"
-    await stays_resolved(both)
+async def test_the_opt_out_that_is_kept_reaches_the_other_side_once_more(world: World, side: Platform) -> None:
+    await resubscribed(world, side)
+    activities = len(world.activities("unsubscribed"))
+    resolve(world, side.other)
+    mark = world.mark()
+    await world.sync()
+    assert out(world) == (True, True) and len(world.writes(mark)) == 1
+    assert len(world.activities("unsubscribed")) == activities, "nobody has opted out a second time"
+    await stays_resolved(world)
 
 
 @pytest.mark.parametrize("side", [OV, DO])
-async def test_an_opt_in_that_is_kept_stands_where_it_is(both: World, side: Platform) -> None:
+async def test_an_opt_in_that_is_kept_stands_where_it_is(world: World, side: Platform) -> None:
     """The bridge lifts no opt-out; once a person has, both agree, and nothing is asked."""
-    await resubscribed(both, side)
-    told = resolve(both, side)
+    await resubscribed(world, side)
+    told = resolve(world, side)
     assert "by hand" in told
-    mark = both.mark()
-    await both.sync()
-    assert both.writes(mark) == [] and out(both) == (side is DO, side is OV)
-    await stays_resolved(both)
-    both.clock.advance(60)
-    both.do.resubscribe("crm-ann") if side is OV else both.ov.resubscribe("ann@example.com")
-    report = await both.sync()
-    assert out(both) == (False, False) and not report.new_conflicts
-    await stays_resolved(both)
-    both.clock.advance(60)
-    both.do.unsubscribe("crm-ann")
-    await both.sync()
-    assert out(both) == (True, True), "a later opt-out travels as ever"
+    mark = world.mark()
+    await world.sync()
+    assert world.writes(mark) == [] and out(world) == (side is DO, side is OV)
+    await stays_resolved(world)
+    world.clock.advance(60)
+    world.do.resubscribe("crm-ann") if side is OV else world.ov.resubscribe("ann@example.com")
+    report = await world.sync()
+    assert out(world) == (False, False) and not report.new_conflicts
+    await stays_resolved(world)
+    world.clock.advance(60)
+    world.do.unsubscribe("crm-ann")
+    await world.sync()
+    assert out(world) == (True, True), "a later opt-out travels as ever"
 
 
 async def test_an_opt_out_that_is_not_read_yet_is_not_resolved_away(world: World) -> None:
@@ -240,28 +240,28 @@ async def taken(world: World) -> None:
     world.clock.advance(60)
 
 
-async def test_the_address_that_was_not_edited_comes_back(both: World) -> None:
-    await taken(both)
-    resolve(both, OV)
-    await both.sync()
-    assert both.do.contact("crm-ann")["email"] == "ann@example.com"
-    assert both.ov.contact("ann@example.com")["properties"]["city"] == "Bern", "other edits travel"
-    assert both.ov.contact("bob@example.com")["name"] == "Bob Lee" and both.unequal() == []
-    await stays_resolved(both)
+async def test_the_address_that_was_not_edited_comes_back(world: World) -> None:
+    await taken(world)
+    resolve(world, OV)
+    await world.sync()
+    assert world.do.contact("crm-ann")["email"] == "ann@example.com"
+    assert world.ov.contact("ann@example.com")["properties"]["city"] == "Bern", "other edits travel"
+    assert world.ov.contact("bob@example.com")["name"] == "Bob Lee" and world.unequal() == []
+    await stays_resolved(world)
 
 
-async def test_the_edited_address_is_kept_once_it_is_free(both: World) -> None:
-    await taken(both)
-    error = refused(both, DO)
-    assert both.ov.contact("bob@example.com")["id"] in str(error) and "--keep onvoard" in error.hint
-    both.ov.edit_contact("bob@example.com", email="bob.new@example.com")
-    both.do.edit_contact("crm-bob", email="bob.new@example.com")
-    await both.backfill("contacts")
-    await both.import_export()
-    resolve(both, DO)
-    await both.sync()
-    assert both.ov.contact("bob@example.com")["name"] == "Ann Lee" and both.unequal() == []
-    await stays_resolved(both)
+async def test_the_edited_address_is_kept_once_it_is_free(world: World) -> None:
+    await taken(world)
+    error = refused(world, DO)
+    assert world.ov.contact("bob@example.com")["id"] in str(error) and "--keep onvoard" in error.hint
+    world.ov.edit_contact("bob@example.com", email="bob.new@example.com")
+    world.do.edit_contact("crm-bob", email="bob.new@example.com")
+    await world.backfill("contacts")
+    await world.import_export()
+    resolve(world, DO)
+    await world.sync()
+    assert world.ov.contact("bob@example.com")["name"] == "Ann Lee" and world.unequal() == []
+    await stays_resolved(world)
 
 
 async def test_two_who_swap_their_addresses_are_one_question(both: World) -> None:
@@ -330,15 +330,15 @@ async def relinked(world: World) -> str:
     return str(world.ov.contact("ann@example.com")["id"])
 
 
-async def test_an_edited_link_is_asked_about_and_stops_those_involved(both: World) -> None:
-    await relinked(both)
-    (conflict,) = both.conflicts("link_edited")
+async def test_an_edited_link_is_asked_about_and_stops_those_involved(world: World) -> None:
+    await relinked(world)
+    (conflict,) = world.conflicts("link_edited")
     assert (conflict["onvoard_value"], conflict["digital_onboarding_value"]) == ("crm-bob", "crm-ann")
-    assert sorted(row["status"] for row in both.people().values()) == ["conflict", "conflict", "linked"]
-    assert both.ov.contact("ann@example.com")["properties"]["city"] == "Rome"
-    assert both.ov.contact("cat@example.com")["properties"]["city"] == "Oslo"
-    assert (await both.sync()).new_conflicts == 0
-    await both.quiet()
+    assert sorted(row["status"] for row in world.people().values()) == ["conflict", "conflict", "linked"]
+    assert world.ov.contact("ann@example.com")["properties"]["city"] == "Rome"
+    assert world.ov.contact("cat@example.com")["properties"]["city"] == "Oslo"
+    assert (await world.sync()).new_conflicts == 0
+    await world.quiet()
 
 
 async def test_an_edited_link_that_is_edited_back_clears_by_itself(world: World) -> None:
@@ -349,13 +349,13 @@ async def test_an_edited_link_that_is_edited_back_clears_by_itself(world: World)
     await stays_resolved(world)
 
 
-async def test_the_link_as_it_stood_is_written_again(both: World) -> None:
-    await relinked(both)
-    resolve(both, DO)
-    await both.sync()
-    contact = both.ov.contact("ann@example.com")
+async def test_the_link_as_it_stood_is_written_again(world: World) -> None:
+    await relinked(world)
+    resolve(world, DO)
+    await world.sync()
+    contact = world.ov.contact("ann@example.com")
     assert contact["properties"][LINK] == "crm-ann" and contact["properties"]["city"] == "Bern"
-    await stays_resolved(both)
+    await stays_resolved(world)
 
 
 async def test_the_link_that_was_edited_may_be_followed(both: World) -> None:

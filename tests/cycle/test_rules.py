@@ -62,25 +62,25 @@ async def begun(world: World, *rules: Rule, people: tuple[str, ...] = ("ann", "b
     return template
 
 
-async def test_an_order_completes_an_objective_with_its_own_time_and_once(both: World) -> None:
-    await both.setup()
-    await both.linked("ann", "bob")
-    use(both, ORDERED_ONCE)
-    order(both, "bob")  # before the rule's first run
-    await both.sync()
-    at = order(both, "ann")
-    order(both, "ann")
-    await both.sync(full=False)
-    assert both.do.completions_of("crm-bob") == {}
-    ((key, told),) = both.do.completions_of("crm-ann").items()
+async def test_an_order_completes_an_objective_with_its_own_time_and_once(world: World) -> None:
+    await world.setup()
+    await world.linked("ann", "bob")
+    use(world, ORDERED_ONCE)
+    order(world, "bob")  # before the rule's first run
+    await world.sync()
+    at = order(world, "ann")
+    order(world, "ann")
+    await world.sync(full=False)
+    assert world.do.completions_of("crm-bob") == {}
+    ((key, told),) = world.do.completions_of("crm-ann").items()
     assert key == "online-banking" and told is not None
     assert abs(datetime.fromisoformat(told) - at) < timedelta(seconds=2)
-    order(both, "ann")
-    await both.sync(full=False)
-    assert statuses(both) == ["done"]
-    (told_back,) = both.activities("objective_completed")
+    order(world, "ann")
+    await world.sync(full=False)
+    assert statuses(world) == ["done"]
+    (told_back,) = world.activities("objective_completed")
     assert told_back["record_data"]["objective_key"] == "online-banking"
-    await both.quiet(plain=True)
+    await world.quiet(plain=True)
 
 
 async def test_history_counts_from_the_time_that_a_rule_names(world: World) -> None:
@@ -210,14 +210,14 @@ async def test_two_keys_for_one_person_stand_side_by_side(world: World) -> None:
     await world.quiet()
 
 
-async def test_an_order_of_somebody_new_waits_until_they_are_linked(both: World) -> None:
-    await begun(both, ORDERED_ONCE)
-    both.ov.add_contact("new@example.com", name="New One")
-    order(both, "new")
-    await both.sync()
-    assert set(both.do.completions_of("new@example.com")) == {"online-banking"}
-    assert both.do.contact("new@example.com")["name_first"] == "New"
-    await both.quiet()
+async def test_an_order_of_somebody_new_waits_until_they_are_linked(world: World) -> None:
+    await begun(world, ORDERED_ONCE)
+    world.ov.add_contact("new@example.com", name="New One")
+    order(world, "new")
+    await world.sync()
+    assert set(world.do.completions_of("new@example.com")) == {"online-banking"}
+    assert world.do.contact("new@example.com")["name_first"] == "New"
+    await world.quiet()
 
 
 async def test_a_conflict_holds_back_and_its_end_releases(both: World) -> None:
@@ -245,30 +245,30 @@ async def test_whoever_opted_out_of_email_is_started_no_journey(world: World) ->
     await world.quiet()
 
 
-async def test_of_the_suppressed_nothing_is_said(both: World) -> None:
-    await begun(both, ORDERED_ONCE)
-    order(both, "ann")
-    both.ov.suppress("ann@example.com")
-    await both.sync()
-    assert both.do.completions_of("crm-ann") == {}
-    assert [s for s in statuses(both) if s != "skipped"] == []
+async def test_of_the_suppressed_nothing_is_said(world: World) -> None:
+    await begun(world, ORDERED_ONCE)
+    order(world, "ann")
+    world.ov.suppress("ann@example.com")
+    await world.sync()
+    assert world.do.completions_of("crm-ann") == {}
+    assert [s for s in statuses(world) if s != "skipped"] == []
 
 
-async def test_the_brake_counts_what_rules_ask_for(both: World) -> None:
+async def test_the_brake_counts_what_rules_ask_for(world: World) -> None:
     names = tuple(f"p{number}" for number in range(6))
-    await begun(both, ORDERED_ONCE, people=names)
-    both.configure(limits__max_changed_count=3, limits__max_changed_share=0.1)
-    use(both, ORDERED_ONCE)
+    await begun(world, ORDERED_ONCE, people=names)
+    world.configure(limits__max_changed_count=3, limits__max_changed_share=0.1)
+    use(world, ORDERED_ONCE)
     for name in names[:4]:
-        order(both, name)
-    report = await both.sync(full=False)
-    assert report.held and not any(both.do.completions_of(f"crm-{name}") for name in names)
-    report = await both.sync(full=False)
-    assert report.held and statuses(both) == ["staged"] * 4
-    await both.sync(full=False, allow=True)
-    assert all(both.do.completions_of(f"crm-{name}") for name in names[:4])
-    assert statuses(both) == ["done"] * 4
-    await both.quiet()
+        order(world, name)
+    report = await world.sync(full=False)
+    assert report.held and not any(world.do.completions_of(f"crm-{name}") for name in names)
+    report = await world.sync(full=False)
+    assert report.held and statuses(world) == ["staged"] * 4
+    await world.sync(full=False, allow=True)
+    assert all(world.do.completions_of(f"crm-{name}") for name in names[:4])
+    assert statuses(world) == ["done"] * 4
+    await world.quiet()
 
 
 @pytest.mark.parametrize(

@@ -84,31 +84,31 @@ def _without_a_gap(world: World) -> None:
 # How slices come to be
 
 
-async def test_after_the_first_backfill_everything_is_due_once_and_evenly(both: World) -> None:
-    _crowd(both, 450)
-    before = both.clock.now()
-    await both.backfill("contacts")
-    found = _slices(both)
+async def test_after_the_first_backfill_everything_is_due_once_and_evenly(world: World) -> None:
+    _crowd(world, 450)
+    before = world.clock.now()
+    await world.backfill("contacts")
+    found = _slices(world)
     assert len(found) == 5 and {each.pages for each in found} == {1}
     assert found[0].upper >= before - timedelta(seconds=1)
-    _without_a_gap(both)
+    _without_a_gap(world)
     (swept_at,) = {each.swept_at for each in found}
-    assert before - timedelta(seconds=2) <= swept_at <= both.clock.now()
+    assert before - timedelta(seconds=2) <= swept_at <= world.clock.now()
     assert [each.due_at - swept_at for each in found] == [PATIENCE * n / 5 for n in range(1, 6)]
 
 
-async def test_a_full_sync_makes_them_anew_and_a_plain_one_reads_none(both: World) -> None:
-    await _read(both, 250)
-    _all_due(both)
-    await both.sync(full=False)
-    assert len(_due(both)) == len(_slices(both)) + 3, "of three other streams"
-    began = both.clock.now()
-    await both.sync()
-    assert _due(both) == []
-    assert min(each.swept_at for each in _slices(both)) >= began
-    _all_due(both)
-    await planning.plan(both.bridge, full=True)
-    assert _due(both) == [], "it has read everything, too"
+async def test_a_full_sync_makes_them_anew_and_a_plain_one_reads_none(world: World) -> None:
+    await _read(world, 250)
+    _all_due(world)
+    await world.sync(full=False)
+    assert len(_due(world)) == len(_slices(world)) + 3, "of three other streams"
+    began = world.clock.now()
+    await world.sync()
+    assert _due(world) == []
+    assert min(each.swept_at for each in _slices(world)) >= began
+    _all_due(world)
+    await planning.plan(world.bridge, full=True)
+    assert _due(world) == [], "it has read everything, too"
 
 
 async def test_a_backfill_that_is_not_the_first_counts_for_nothing(world: World) -> None:
@@ -171,21 +171,21 @@ async def test_what_left_no_trace_is_found_edits_deletions_and_what_was_back_dat
     assert _gone(both) == {"p100@example.com"}
 
 
-async def test_what_came_in_after_the_newest_slice_is_swept_too(both: World) -> None:
-    await _read(both, 30)
+async def test_what_came_in_after_the_newest_slice_is_swept_too(world: World) -> None:
+    await _read(world, 30)
     for index in range(250):
-        both.ov.add_contact(f"new{index}@example.com")
-        both.clock.advance(30)
-    await both.sync(full=False)
-    both.clock.advance(600)
-    await both.sync(full=False)
-    both.ov.edit_contact("new7@example.com", name="Ada Byron")
-    both.ov.delete_contact("new200@example.com")
-    both.clock.advance(PATIENCE.total_seconds())
-    await _turn(both)
-    assert _names(both)["new7@example.com"] == "Ada Byron" and _gone(both) == {"new200@example.com"}
-    assert len(_slices(both)) == 3 and _due(both) == []
-    _without_a_gap(both)
+        world.ov.add_contact(f"new{index}@example.com")
+        world.clock.advance(30)
+    await world.sync(full=False)
+    world.clock.advance(600)
+    await world.sync(full=False)
+    world.ov.edit_contact("new7@example.com", name="Ada Byron")
+    world.ov.delete_contact("new200@example.com")
+    world.clock.advance(PATIENCE.total_seconds())
+    await _turn(world)
+    assert _names(world)["new7@example.com"] == "Ada Byron" and _gone(world) == {"new200@example.com"}
+    assert len(_slices(world)) == 3 and _due(world) == []
+    _without_a_gap(world)
 
 
 async def test_a_turn_ends_with_its_budget_and_the_next_one_goes_on_with_the_oldest(world: World) -> None:
@@ -284,16 +284,16 @@ async def test_what_a_wrong_clock_has_read_in_the_future_is_due(world: World) ->
 # Laws 7 and 12
 
 
-async def test_a_list_that_is_suddenly_empty_stops_the_turn_before_anything(both: World) -> None:
-    await _read(both, 120)
-    both.ov.contacts.clear()
-    _all_due(both)
-    waiting = _due(both)
-    mark = both.mark()
+async def test_a_list_that_is_suddenly_empty_stops_the_turn_before_anything(world: World) -> None:
+    await _read(world, 120)
+    world.ov.contacts.clear()
+    _all_due(world)
+    waiting = _due(world)
+    mark = world.mark()
     with pytest.raises(SuspiciouslyEmpty):
-        await _turn(both)
-    assert len(both.journal.entries(mark)) == 1
-    assert _due(both) == waiting and _gone(both) == set()
+        await _turn(world)
+    assert len(world.journal.entries(mark)) == 1
+    assert _due(world) == waiting and _gone(world) == set()
 
 
 @pytest.mark.parametrize("place", [3.5, 220.5, 1e6])
@@ -310,29 +310,29 @@ async def test_whom_another_slice_lists_or_none_is_not_gone(world: World, place:
     assert datetime.fromisoformat(at) == contact.created
 
 
-async def test_only_true_deletions_are_noticed_while_the_list_moves(both: World) -> None:
-    await _read(both, 450)
+async def test_only_true_deletions_are_noticed_while_the_list_moves(world: World) -> None:
+    await _read(world, 450)
     for index in range(0, 60, 2):
-        both.ov.delete_contact(f"p{index}@example.com")
+        world.ov.delete_contact(f"p{index}@example.com")
     numbers = iter(range(1000))
 
     def move() -> None:
         number = next(numbers)
         for index in range(3):
             at = START + timedelta(seconds=997 * 60 * number + index)
-            both.ov.add_contact(f"late{number}-{index}@example.com", at=at)
-        both.ov.delete_contact(f"p{300 + number}@example.com")
+            world.ov.add_contact(f"late{number}-{index}@example.com", at=at)
+        world.ov.delete_contact(f"p{300 + number}@example.com")
 
-    both.sandbox.when("onvoard", move, method="GET", path="/v2/contacts", times=7)
-    _all_due(both)
-    await _turn(both)
-    both.sandbox.clear_faults()
-    there = {contact["email"] for contact in both.ov.contact_list()}
-    assert _gone(both) & there == set()
-    _all_due(both)
-    await _turn(both)
-    assert _gone(both) == _names(both).keys() - there
-    assert there <= _names(both).keys()
+    world.sandbox.when("onvoard", move, method="GET", path="/v2/contacts", times=7)
+    _all_due(world)
+    await _turn(world)
+    world.sandbox.clear_faults()
+    there = {contact["email"] for contact in world.ov.contact_list()}
+    assert _gone(world) & there == set()
+    _all_due(world)
+    await _turn(world)
+    assert _gone(world) == _names(world).keys() - there
+    assert there <= _names(world).keys()
 
 
 @pytest.mark.parametrize("boundary", ["exclusive", "inclusive", "truncated"])

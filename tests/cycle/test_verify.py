@@ -115,17 +115,17 @@ async def test_an_edit_that_was_not_heard_is_stale(world: World) -> None:
     await world.quiet()
 
 
-async def test_an_edit_on_digital_onboarding_is_found_and_kept(both: World) -> None:
+async def test_an_edit_on_digital_onboarding_is_found_and_kept(world: World) -> None:
     """A probe is a write: what it answers is kept in any case."""
-    await filled(both, "ann", "bob")
-    both.clock.advance(60)
-    both.do.edit_contact("crm-ann", city="Bern")
-    found = await one(both, DIGITAL)
-    assert found == Finding(both.do.contact("crm-ann")["id"], "different", ("city",), stale=True, repaired=True)
-    assert await one(both, DIGITAL) is None
-    await both.sync(full=False)
-    assert both.ov.contact("ann@example.com")["properties"]["city"] == "Bern"
-    await both.quiet()
+    await filled(world, "ann", "bob")
+    world.clock.advance(60)
+    world.do.edit_contact("crm-ann", city="Bern")
+    found = await one(world, DIGITAL)
+    assert found == Finding(world.do.contact("crm-ann")["id"], "different", ("city",), stale=True, repaired=True)
+    assert await one(world, DIGITAL) is None
+    await world.sync(full=False)
+    assert world.ov.contact("ann@example.com")["properties"]["city"] == "Bern"
+    await world.quiet()
 
 
 SPOILED = {
@@ -196,17 +196,17 @@ async def test_gone_from_onvoard(world: World, sample: int | None) -> None:
     assert world.people()["ann@example.com"]["status"] == "digital_onboarding_only" and world.writes(mark) == []
 
 
-async def test_removed_on_digital_onboarding(both: World) -> None:
+async def test_removed_on_digital_onboarding(world: World) -> None:
     """Asking has made her anew there: that is kept without a repair, and a person is asked."""
-    await filled(both, "ann", "bob", "cid")
-    both.do.remove_contact("crm-ann")
-    found = await one(both, DIGITAL)
+    await filled(world, "ann", "bob", "cid")
+    world.do.remove_contact("crm-ann")
+    found = await one(world, DIGITAL)
     assert (found.kind, found.stale, found.repaired) == ("gone", False, True)
-    assert [row["kind"] for row in both.conflicts()] == ["removed_on_digital_onboarding"]
-    mark = both.mark()
-    assert await one(both, DIGITAL) is None
-    await both.sync()
-    assert len(both.conflicts()) == 1 and both.writes(mark) == []
+    assert [row["kind"] for row in world.conflicts()] == ["removed_on_digital_onboarding"]
+    mark = world.mark()
+    assert await one(world, DIGITAL) is None
+    await world.sync()
+    assert len(world.conflicts()) == 1 and world.writes(mark) == []
 
 
 @pytest.mark.parametrize("stream", STREAMS[:4])
@@ -307,18 +307,18 @@ async def test_a_row_that_moves_while_its_platform_is_asked(world: World) -> Non
     assert "Oslo" in str(world.value("SELECT properties FROM onvoard_contacts WHERE email = 'ann@example.com'"))
 
 
-async def test_the_suppressed_and_the_erased_are_rightly_not_there(both: World) -> None:
-    await filled(both, "ann", "bob", "cid")
-    both.ov.suppress("ann@example.com")
-    await both.sync()
-    await both.sync()
+async def test_the_suppressed_and_the_erased_are_rightly_not_there(world: World) -> None:
+    await filled(world, "ann", "bob", "cid")
+    world.ov.suppress("ann@example.com")
+    await world.sync()
+    await world.sync()
     for sample in (None, 2):
-        before = mirror_of(both)
-        found = await verified(both, *STREAMS[:4], sample=sample, repair=True)
+        before = mirror_of(world)
+        found = await verified(world, *STREAMS[:4], sample=sample, repair=True)
         assert [tally.findings for tally in found.values()] == [[]] * 4
-        assert mirror_of(both) == before
-    assert len(both.ov.resource_records) == 3  # where she is named, and which is therefore not kept
-    assert (await verified(both, RECORDS, sample=None))[RECORDS].checked == 2
+        assert mirror_of(world) == before
+    assert len(world.ov.resource_records) == 3  # where she is named, and which is therefore not kept
+    assert (await verified(world, RECORDS, sample=None))[RECORDS].checked == 2
 
 
 async def test_a_suppression_that_was_not_heard(world: World) -> None:

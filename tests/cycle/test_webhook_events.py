@@ -20,25 +20,25 @@ def requests(world: World, mark: int, platform: str) -> list[str]:
     return [f"{e.method} {e.path}" for e in world.journal.entries(mark, platform=platform)]
 
 
-async def test_an_edit_travels_by_its_event_alone(both: World) -> None:
-    await both.linked("ann", "bob")
-    async with delivering(both) as delivery:
+async def test_an_edit_travels_by_its_event_alone(world: World) -> None:
+    await world.linked("ann", "bob")
+    async with delivering(world) as delivery:
         await delivery.register()
-        both.ov.edit_contact(ANN, city="Oslo")
-        both.do.edit_contact("crm-bob", city="Bern")
+        world.ov.edit_contact(ANN, city="Oslo")
+        world.do.edit_contact("crm-bob", city="Bern")
         await delivery.arrived()
-        mark = both.mark()
+        mark = world.mark()
         report = await delivery.look()
-        ann = both.ov.contact(ANN)["id"]
-        assert requests(both, mark, "onvoard") == [f"GET /v2/contacts/{ann}"]
+        ann = world.ov.contact(ANN)["id"]
+        assert requests(world, mark, "onvoard") == [f"GET /v2/contacts/{ann}"]
         assert report.pulled == {"webhook_events.processed": 2}
         await delivery.push()
-        assert both.do.contact("crm-ann")["city"] == "Oslo"
-        assert both.ov.contact(BOB)["properties"]["city"] == "Bern"
+        assert world.do.contact("crm-ann")["city"] == "Oslo"
+        assert world.ov.contact(BOB)["properties"]["city"] == "Bern"
         first = {each.subject: (each.platform, each.status, each.reason) for each in delivery.events()[:2]}
         assert first == {
             ann: ("onvoard", "processed", None),
-            both.do.contact("crm-bob")["id"]: ("digital_onboarding", "processed", None),
+            world.do.contact("crm-bob")["id"]: ("digital_onboarding", "processed", None),
         }
 
 
@@ -100,19 +100,19 @@ async def test_what_names_nobody_by_id_finds_its_contact_by_the_address(world: W
         assert world.do.contact("crm-ann")["city"] == "Oslo"
 
 
-async def test_an_unknown_contact_is_kept_as_ignored_with_its_reason(both: World) -> None:
-    async with delivering(both) as delivery:
+async def test_an_unknown_contact_is_kept_as_ignored_with_its_reason(world: World) -> None:
+    async with delivering(world) as delivery:
         event = {"id": "evt_1", "type": "contact.saved", "data": {"contact": {"id": "ct_nobody"}}}
         assert await delivery.send(event) == 200
         await delivery.register()
-        both.do.add_contact(unique_id="crm-ann", email=ANN)
-        both.do.edit_contact("crm-ann", city="Oslo")
+        world.do.add_contact(unique_id="crm-ann", email=ANN)
+        world.do.edit_contact("crm-ann", city="Oslo")
         await delivery.arrived()
-        mark = both.mark()
+        mark = world.mark()
         await delivery.look()
         assert {(status, reason) for _, status, reason in delivery.told()} == {("ignored", inbox.UNKNOWN)}
         assert delivery.events()[0].payload == event
-        assert both.journal.writes(mark) == []
+        assert world.journal.writes(mark) == []
 
 
 async def test_a_contact_that_is_gone_is_marked_deleted(world: World) -> None:
@@ -128,31 +128,31 @@ async def test_a_contact_that_is_gone_is_marked_deleted(world: World) -> None:
     assert world.value("SELECT deleted_at FROM onvoard_contacts WHERE id = :id", id=contact_id)
 
 
-async def test_a_failure_leaves_its_events_for_later_and_no_other(both: World) -> None:
-    await both.linked("ann", "bob")
-    async with delivering(both) as delivery:
+async def test_a_failure_leaves_its_events_for_later_and_no_other(world: World) -> None:
+    await world.linked("ann", "bob")
+    async with delivering(world) as delivery:
         await delivery.register()
-        both.ov.edit_contact(ANN, city="Oslo")
-        both.ov.edit_contact(BOB, city="Rome 2")
-        both.do.edit_contact("crm-bob", name_last="Ray")
+        world.ov.edit_contact(ANN, city="Oslo")
+        world.ov.edit_contact(BOB, city="Rome 2")
+        world.do.edit_contact("crm-bob", name_last="Ray")
         await delivery.arrived()
-        path = f"/v2/contacts/{both.ov.contact(ANN)['id']}"
-        both.sandbox.fail("onvoard", "status", path=path, times=None, status=500)
-        both.sandbox.fail("digital_onboarding", "status", path="/*contacts*", times=None, status=500)
+        path = f"/v2/contacts/{world.ov.contact(ANN)['id']}"
+        world.sandbox.fail("onvoard", "status", path=path, times=None, status=500)
+        world.sandbox.fail("digital_onboarding", "status", path="/*contacts*", times=None, status=500)
         with pytest.raises(PlatformError):
             await delivery.look()
-        bob = both.ov.contact(BOB)["id"]
+        bob = world.ov.contact(BOB)["id"]
         assert [each.subject for each in delivery.events(status="processed")] == [bob]
         assert len(delivery.events(status="pending")) == 2
-        mark = both.mark()
+        mark = world.mark()
         await delivery.look()
-        assert both.journal.entries(mark) == [], "not at once"
-        both.sandbox.clear_faults()
-        both.clock.advance(60)
+        assert world.journal.entries(mark) == [], "not at once"
+        world.sandbox.clear_faults()
+        world.clock.advance(60)
         await delivery.look()
         assert {each.status for each in delivery.events()} == {"processed"}
         await delivery.push()
-        assert both.unequal() == []
+        assert world.unequal() == []
 
 
 async def test_a_platform_that_is_down_is_asked_once_a_turn(world: World) -> None:
@@ -297,21 +297,21 @@ async def _nearly_shut(world: World, *names: str) -> None:
     await world.linked(*names)
 
 
-async def test_opt_outs_that_events_tell_of_pass_the_brake(both: World) -> None:
-    await _nearly_shut(both, "ann", "bob", "cem")
-    async with delivering(both) as delivery:
+async def test_opt_outs_that_events_tell_of_pass_the_brake(world: World) -> None:
+    await _nearly_shut(world, "ann", "bob", "cem")
+    async with delivering(world) as delivery:
         await delivery.register()
-        both.ov.unsubscribe(ANN)
-        both.do.unsubscribe("crm-bob")
+        world.ov.unsubscribe(ANN)
+        world.do.unsubscribe("crm-bob")
         for email in (ANN, "cem@example.com"):
-            both.ov.edit_contact(email, city="Oslo")
+            world.ov.edit_contact(email, city="Oslo")
         await delivery.arrived()
         await delivery.look()
         report = await delivery.push()
-        assert both.do.contact("crm-ann")["unsubscribe_email"] is True
-        assert both.ov.contact(BOB)["email_unsubscribed"] is True
+        assert world.do.contact("crm-ann")["unsubscribe_email"] is True
+        assert world.ov.contact(BOB)["email_unsubscribed"] is True
         assert list(report.held) == ["digital_onboarding"] and "2 of 3" in report.held["digital_onboarding"]
-        assert {both.do.contact(f"crm-{name}")["city"] for name in ("ann", "cem")} == {"Rome"}, "only opt-outs pass"
+        assert {world.do.contact(f"crm-{name}")["city"] for name in ("ann", "cem")} == {"Rome"}, "only opt-outs pass"
 
 
 async def test_one_that_was_read_and_held_before_passes_when_its_event_is_looked_into(world: World) -> None:
@@ -380,12 +380,12 @@ async def test_what_an_event_told_of_long_ago_lets_nothing_pass(world: World) ->
         assert (await delivery.push()).held
 
 
-async def test_a_sync_looks_into_what_has_come_in(both: World) -> None:
-    await both.linked("ann", "bob")
-    async with delivering(both) as delivery:
+async def test_a_sync_looks_into_what_has_come_in(world: World) -> None:
+    await world.linked("ann", "bob")
+    async with delivering(world) as delivery:
         await delivery.register()
-        both.ov.edit_contact(ANN, city="Oslo")
+        world.ov.edit_contact(ANN, city="Oslo")
         await delivery.arrived()
-        await both.sync(full=False)
-        assert both.do.contact("crm-ann")["city"] == "Oslo"
+        await world.sync(full=False)
+        assert world.do.contact("crm-ann")["city"] == "Oslo"
         assert delivery.events()[0].status == "processed"

@@ -91,6 +91,12 @@ def migrated(database_url: str) -> str:
     return made(database_url)
 
 
+@pytest.fixture
+def on_sqlite(sqlite_url: str) -> str:
+    """For what no database has a say in."""
+    return made(sqlite_url)
+
+
 async def test_an_event_is_on_record_before_it_is_answered(migrated: str) -> None:
     async with receiving(migrated) as service:
         assert (await service.onvoard(saved())).status_code == 200
@@ -118,10 +124,10 @@ async def test_a_repeated_event_is_kept_once(migrated: str) -> None:
         assert len(service.events()) == 1 + 3
 
 
-async def test_wrong_or_no_signature_or_no_secret_is_401(migrated: str) -> None:
+async def test_wrong_or_no_signature_or_no_secret_is_401(on_sqlite: str) -> None:
     body = json.dumps(saved()).encode()
     now = time.time()
-    async with receiving(migrated) as service:
+    async with receiving(on_sqlite) as service:
         post = service.client.post
         assert (await post("/webhooks/onvoard", content=body)).status_code == 401
         assert (await service.onvoard(body, OTHER)).status_code == 401
@@ -134,13 +140,13 @@ async def test_wrong_or_no_signature_or_no_secret_is_401(migrated: str) -> None:
         assert (await service.digital(THIN, at=now + 310)).status_code == 401
         assert service.events() == [] and service.woken == 0
         assert (await service.digital(THIN, at=now - 290)).status_code == 200
-    async with receiving(migrated, **dict.fromkeys(SECRETS)) as service:
+    async with receiving(on_sqlite, **dict.fromkeys(SECRETS)) as service:
         assert (await service.onvoard(saved(), "")).status_code == 401
         assert (await service.digital(THIN, "")).status_code == 401
 
 
-async def test_what_is_signed_is_a_setting(migrated: str) -> None:
-    async with receiving(migrated, **{"digital_onboarding.signed_string": "{body}"}) as service:
+async def test_what_is_signed_is_a_setting(on_sqlite: str) -> None:
+    async with receiving(on_sqlite, **{"digital_onboarding.signed_string": "{body}"}) as service:
         mac = hmac.new(SECRET.encode(), json.dumps(THIN).encode(), hashlib.sha256).hexdigest()
         header = {"x-signature": f"t={int(time.time())},s0={mac}"}
         answer = await service.client.post(
@@ -178,9 +184,9 @@ async def test_what_is_no_json_object_is_400(sqlite_url: str, body: bytes) -> No
     ],
 )
 async def test_an_event_that_says_nothing_is_kept_with_the_reason(
-    migrated: str, body: dict[str, Any], why: str
+    on_sqlite: str, body: dict[str, Any], why: str
 ) -> None:
-    async with receiving(migrated) as service:
+    async with receiving(on_sqlite) as service:
         assert (await service.onvoard(body)).status_code == 200
         assert (await service.onvoard(body)).status_code == 200
         (event,) = service.events()
@@ -189,8 +195,8 @@ async def test_an_event_that_says_nothing_is_kept_with_the_reason(
 
 
 @pytest.mark.parametrize("thin", [{"type": "contact.updated"}, {**THIN, "type": "contact.deleted"}, {"a": 1}, {}])
-async def test_a_thin_event_that_says_nothing_is_kept_as_well(migrated: str, thin: dict[str, Any]) -> None:
-    async with receiving(migrated) as service:
+async def test_a_thin_event_that_says_nothing_is_kept_as_well(on_sqlite: str, thin: dict[str, Any]) -> None:
+    async with receiving(on_sqlite) as service:
         assert (await service.digital(thin)).status_code == 200
         (event,) = service.events()
     assert event.status == "ignored" and event.reason and event.payload == thin
@@ -206,8 +212,8 @@ async def test_what_no_database_stores_is_replaced(migrated: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["onvoard", "digital-onboarding"])
-async def test_only_posts_are_taken(migrated: str, path: str) -> None:
-    async with receiving(migrated) as service:
+async def test_only_posts_are_taken(on_sqlite: str, path: str) -> None:
+    async with receiving(on_sqlite) as service:
         for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
             assert (await service.client.request(method, f"/webhooks/{path}")).status_code == 405
 
@@ -236,10 +242,10 @@ async def test_one_mebibyte_is_the_most(migrated: str) -> None:
 
 
 async def test_a_body_without_end_is_answered_and_cut_off(
-    migrated: str, monkeypatch: pytest.MonkeyPatch
+    on_sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "LINGER", 0.3)
-    async with receiving(migrated) as service:
+    async with receiving(on_sqlite) as service:
         url = service.client.base_url
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(b"POST /webhooks/onvoard HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -256,9 +262,9 @@ async def test_a_body_without_end_is_answered_and_cut_off(
                 await pouring
 
 
-async def test_a_body_that_does_not_come_is_given_up(migrated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_come_is_given_up(on_sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "PATIENCE", 0.2)
-    async with receiving(migrated) as service:
+    async with receiving(on_sqlite) as service:
         url = service.client.base_url
         for begun, status in ((b'{"id"', b" 408 "), (b"", b"")):
             reader, writer = await asyncio.open_connection(url.host, url.port)
