@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from service import restoring
 from service.bridge import Bridge, Report
 from service.core.guard import Limits
 from service.core.loaders import Loader, Survey
@@ -31,6 +32,7 @@ from service.load.settle import Settler
 from service.progress import Progress, Silent
 from service.store import (
     absorb,
+    announcements,
     candidates,
     consents,
     cursors,
@@ -43,6 +45,7 @@ from service.store import (
     outbox,
     people,
     recovery,
+    restoration,
 )
 from service.store.database import Connection
 from service.store.outbox import Lane
@@ -57,9 +60,6 @@ PASSES = 20
 
 SCHEMA = ("contact_property_types", "resources", "resource_property_types", "activity_types")
 LISTINGS = (*SCHEMA, "webhooks")
-ACTIVITY_TYPES = frozenset(
-    {happenings.CONTACT_ADDED, happenings.JOURNEY_STARTED, happenings.OBJECTIVE_COMPLETED, happenings.UNSUBSCRIBED}
-)
 
 
 class Cycle:
@@ -69,6 +69,7 @@ class Cycle:
         self.bridge, self.started_at = bridge, started_at
         self.report = Report(run_id)
         self._asked: set[str] = set()
+        self._anew = False
         progress = progress or Silent()
         batch = bridge.settings.digital_onboarding.batch_size
         self.onvoard = OnvoardReader(
@@ -88,6 +89,19 @@ class Cycle:
         if changes:
             await self._look_at(changes)
         await self.drain.look_for([row for row in unknown if row["lane"] != Lane.CHANGE])
+
+    async def is_restored(self) -> bool:
+        """From a backup, and not read anew yet."""
+        return await self.bridge.db.run(restoration.is_unread)
+
+    async def read_anew(self, *, allow_empty: bool = False) -> None:
+        """A restored mirror: everything, before anything is decided; then what the backup left half-said."""
+        await self.pull(full=True, allow_empty=allow_empty)
+        await self.look_into_inbox()
+        await self.refresh(full=True)
+        await self.bridge.db.run(lambda conn: restoration.settle(conn, self.bridge.now()))
+        await self.take_up()
+        self._anew = True
 
     async def _look_at(self, changes: Sequence[dict[str, Any]]) -> None:
         """Whose change may have arrived is read again before anything is decided about them."""
@@ -183,6 +197,8 @@ class Cycle:
             link_property=mirror.link_property_fits(conn),
             opt_out_deleted=settings.consent.on_deletion == "opt_out",
             rules=self.bridge.rules,
+            restored=restoration.read(conn),
+            anew=self._anew,
         )
 
     async def read_loaders(self, *, told: bool = True) -> None:
@@ -221,6 +237,8 @@ class Cycle:
         await db.run(lambda conn: deletion.opt_out(conn, frame))
         await db.run(lambda conn: happenings.announce(conn, frame))
         await self._in_batches([acting.act, *self._loading], frame)
+        if self._anew:
+            await db.run(lambda conn: restoration.made_good(conn, self.report.run_id))
         held = await db.run(lambda conn: brake.rule(conn, frame))
         for platform in held.keys() - self.report.held.keys():  # at once, and once in a run
             _log.warning("held by the brake", platform=platform.value, why=held[platform], hint="contact-bridge status")
@@ -272,7 +290,9 @@ class Cycle:
     async def push(self, *, only: Set[int] | None = None) -> int:
         """What is pending, or `only` these; activities once `setup` has made their types. -> how many were sent"""
         await self._complete_schema()
-        return await self.drain.all(activities=await self.bridge.db.run(_activities_ready), only=only)
+        async with restoring.on_record(self.bridge):
+            ready = await self.bridge.db.run(_activities_ready)
+            return await self.drain.all(activities=ready, only=only, looks_first=self._anew)
 
     async def reconcile_and_push(self, *, brake_on: bool = True) -> None:
         """Until nothing is left to push: an answer may lead to more, as a creation does."""
@@ -294,7 +314,7 @@ class Cycle:
 
 
 def _activities_ready(conn: Connection) -> bool:
-    return mirror.activity_type_accessors(conn) >= ACTIVITY_TYPES
+    return mirror.activity_type_accessors(conn) >= announcements.KINDS
 
 
 def _unmade(loader: Loader, conn: Connection) -> Survey | None:

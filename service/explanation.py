@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 NUMBERED = "person:"
 """Where an address means several people, their number still means one."""
-_ABOUT_A_VALUE = ("both_changed", ledger.NOT_TRANSFERABLE, ledger.OSCILLATION)
+_ABOUT_A_VALUE = ("both_changed", ledger.NOT_TRANSFERABLE, ledger.OSCILLATION, ledger.RESTORED)
 _IMPERSONAL = {
     "pushes": ("id", "platform", "operation", "status", "attempts", "created_at", "updated_at"),
     "conflicts": ("id", "kind", "field", "status", "created_at", "resolved_at", "resolved_by"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from service import restoring
 from service.bridge import Bridge
 from service.core.mapping import normal_email, plausible_email
 from service.cycle import Cycle
@@ -120,6 +121,7 @@ class _Forgetting:
             contact = await self._suppress()
             opted_out = await self._opt_out(contact)
             await self.db.run(lambda conn: self._erase(conn, contact, opted_out))
+            await restoring.remember_erased(self.bridge)
         await self.db.run(self._read_back)
 
     async def _suppress(self) -> Row:

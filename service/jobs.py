@@ -54,7 +54,10 @@ async def _objectives(run: Cycle) -> None:
 
 
 async def _reconcile(run: Cycle) -> None:
-    await run.take_up()
+    if await run.is_restored():
+        await run.read_anew()
+    else:
+        await run.take_up()
     await run.ask_about_strangers()
     await run.read_loaders()
     await run.reconcile_and_push()

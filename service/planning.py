@@ -41,7 +41,9 @@ async def plan(bridge: Bridge, *, full: bool = False, progress: Progress | None 
     made: list[Plan] = []
 
     async def work(cycle: Cycle) -> None:
-        await cycle.pull(full=full)
+        if restored := await cycle.is_restored():
+            _log.warning("the mirror was restored from a backup: some of this may be done already, sync looks first")
+        await cycle.pull(full=full or restored)
         await bridge.db.run(lambda conn: people.adopt(conn, bridge.now()))
         await cycle.read_loaders(told=False)
         made.append(await foresee(bridge, cycle))
@@ -163,6 +165,8 @@ async def apply(bridge: Bridge, plan: Plan, progress: Progress | None = None) ->
         raise PlanMoved("the mapping has changed since this plan was made: nothing was pushed", hint=ANEW)
 
     async def work(cycle: Cycle) -> None:
+        if await cycle.is_restored():
+            raise PlanMoved("the mirror was restored from a backup: nothing was pushed", hint="contact-bridge sync")
         await cycle.take_up()
         await _read_again(bridge, cycle, plan)
         if plan.undoes is not None:

@@ -268,6 +268,10 @@ def _link_edited(conn: Connection, choice: Choice) -> str:
         choice.settle(conn)
         return f"the link property on OnVoard names {person.unique_id} again"
     contact_id, named = person.onvoard_contact_id, choice.conflict["onvoard_value"]
+    if named is None:
+        choice.settle(conn)
+        relinking.cut(conn, person.id, contact_id, person.unique_id, choice.reason, choice.now)
+        return f"{contact_id} and {person.unique_id} are linked no longer"
     onvoard = relinking.contact(conn, Platform.ONVOARD, contact_id)
     digital = relinking.contact(conn, Platform.DIGITAL_ONBOARDING, named)
     relinking.check_linkable(onvoard, digital, apart_from=person.unique_id)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from service import restoring
 from service.bridge import Bridge, Report, claim_accounts, local_now
 from service.core.records import Platform
 from service.core.rules import Rule
@@ -18,7 +19,7 @@ from service.errors import SuspiciouslyEmpty
 from service.extract.importer import Imported, import_export
 from service.platforms.pace import Priority, priority
 from service.progress import Progress, Stopped
-from service.store import cursors, oddities, people, traces
+from service.store import cursors, oddities, people, restoration, traces
 from service.store.database import Connection, Database
 
 _log = structlog.get_logger()
@@ -41,6 +42,7 @@ async def run(
     started = bridge.now()
 
     await claim_accounts(bridge)
+    await restoring.notice(bridge)
     run_id = await bridge.db.run(lambda conn: cursors.start_run(conn, kind, started))
     cycle = Cycle(bridge, run_id, started, progress)
     outcome = "failed"
@@ -97,24 +99,30 @@ async def _surprises(bridge: Bridge) -> dict[str, Any]:
 
 
 async def whole_cycle(cycle: Cycle, *, full: bool = False, allow_mass_change: bool = False) -> None:
-    """Pull, ask, reconcile and push, until nothing is left to push."""
+    """Pull, ask, reconcile and push, until nothing is left to push. A restored mirror is read anew first."""
     began = cycle.started_at.isoformat()
     await cycle.bridge.db.run(lambda conn: cursors.fact_once(conn, "first_sync_at", began))
-    await cycle.take_up()
-    await cycle.pull(full=full, allow_empty=allow_mass_change)
-    await cycle.look_into_inbox()
-    await cycle.refresh(full=full)
+    if not await cycle.is_restored():
+        await cycle.take_up()
+        await cycle.pull(full=full, allow_empty=allow_mass_change)
+        await cycle.look_into_inbox()
+        await cycle.refresh(full=full)
+    if await cycle.is_restored():  # what the pull brought may have shown it
+        await cycle.read_anew(allow_empty=allow_mass_change)
     await cycle.read_loaders()
     await cycle.reconcile_and_push(brake_on=not allow_mass_change)
 
 
 async def sync(
-    bridge: Bridge, *, full: bool = False, allow_mass_change: bool = False, history_of: Sequence[Rule] = (),
-    progress: Progress | None = None,
+    bridge: Bridge, *, full: bool = False, allow_mass_change: bool = False, restored: bool = False,
+    history_of: Sequence[Rule] = (), progress: Progress | None = None,
 ) -> Report:  # fmt: skip
-    """One whole cycle. `history_of`: rules for which what lies behind counts as well."""
+    """One whole cycle. `restored`: whoever runs it knows that the mirror was; `history_of`: rules for which what lies
+    behind counts as well."""
 
     async def work(cycle: Cycle) -> None:
+        if restored:
+            await bridge.db.run(lambda conn: restoration.begin(conn, "as was said to sync", bridge.now()))
         for rule in history_of:
             await bridge.db.run(lambda conn, rule=rule: examining.include_history(conn, rule))  # type: ignore[misc]
         await whole_cycle(cycle, full=full, allow_mass_change=allow_mass_change)

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from service import restoring
 from service.errors import SettingsError
 from service.loader_files import read_loaders
 from service.settings import Settings
-from service.store import firing_reports, freshness, jobs, loaded, reports
+from service.store import firing_reports, freshness, jobs, loaded, reports, restoration
 from service.store.database import Connection
 from service.text import SIDES
 
 HOUR = timedelta(hours=1)
 EMPTIED = "contact-bridge sync --full --allow-mass-change"
+RESTORED = "the mirror was restored from a backup, and is read anew by the next: contact-bridge sync"
 _WELL = ("ok", "held")
 _WAITING = {
     "pending": "wait to be pushed",
@@ -41,10 +43,19 @@ def gather(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any
         "verifications": reports.verifications(conn),
         "rules": firing_reports.rules(conn),
         "loaders": loaders_of(conn, settings),
+        "restored": restored(conn),
     }
-    reasons = [*_why_not(report, reports.unseen(conn), reports.unfinished_backfills(conn))]
+    behind = restoration.is_unread(conn) or restoring.is_behind(conn, settings)
+    reasons = [RESTORED] if behind else []
+    reasons += [*_why_not(report, reports.unseen(conn), reports.unfinished_backfills(conn))]
     reasons += [f"the job {name} is paused: contact-bridge jobs resume {name}" for name in sorted(jobs.paused(conn))]
     return {"in_sync": not reasons, "reasons": reasons, **report}
+
+
+def restored(conn: Connection) -> dict[str, Any] | None:
+    """When it was noticed last that the mirror was restored from a backup, why, and whether all was read anew."""
+    last = restoration.read(conn)
+    return None if last is None else {"at": last.at, "why": last.why, "read_anew": not last.unread}
 
 
 def loaders_of(conn: Connection, settings: Settings) -> list[dict[str, Any]]:

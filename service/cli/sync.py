@@ -26,10 +26,13 @@ LEASE_WAIT = 60.0
 @click.command()
 @click.option("--full", is_flag=True, help="Re-read every known record: edits and deletions that no cursor can see.")
 @click.option("--allow-mass-change", is_flag=True, help="Lift the brake for this run.")
+@click.option("--restored", is_flag=True, help="The mirror comes from a backup, and does not say so itself.")
 @click.option("--include-history", is_flag=True, help="Let rules fire for what happened before they began.")
 @click.option("--yes", is_flag=True, help="Do not ask, after the count of --include-history.")
 @pass_context
-def sync(ctx: Context, full: bool, allow_mass_change: bool, include_history: bool, yes: bool) -> int:
+def sync(
+    ctx: Context, full: bool, allow_mass_change: bool, restored: bool, include_history: bool, yes: bool
+) -> int:  # fmt: skip
     """Run one whole cycle: pull, reconcile, push, until nothing is left to push."""
     ctx.settings.require_platforms()
     database = ctx.database(create=True)
@@ -42,8 +45,9 @@ def sync(ctx: Context, full: bool, allow_mass_change: bool, include_history: boo
         async with app.open_bridge(ctx.settings, database) as bridge, lease(database, "cycle", wait=LEASE_WAIT):
             with progress() as shown:
                 return await runs.sync(
-                    bridge, full=full, allow_mass_change=allow_mass_change, history_of=history_of, progress=shown
-                )
+                    bridge, full=full, allow_mass_change=allow_mass_change, restored=restored, history_of=history_of,
+                    progress=shown,
+                )  # fmt: skip
 
     report = ctx.run(work())
     tell(report)

@@ -13,7 +13,7 @@ from service.core.records import Platform, same
 from service.core.rules import CompleteObjective, Rule, SetMetaPublic, StartJourney
 from service.decide.frame import Frame
 from service.decide.happenings import sync_id
-from service.store import firings, goals, outbox
+from service.store import firings, goals, outbox, restoration
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 from service.store.types import iso
@@ -76,18 +76,22 @@ class _Batch:
         template_id, refused = targets.meant(targets.template_id, then.template, self.templates)
         if rule.again_after is None and (row["unique_id"], template_id) in self.journeys:
             return self._ends(row, "skipped", "a journey from this template was started before")
+        doubted = self.frame.doubts(row["run_id"], None if rule.lasts else row["happened_at"])
+        if doubted and goals.began_since(self.conn, row["unique_id"], template_id, row["happened_at"]):
+            return self._ends(row, "done", restoration.FOUND)
         self.journeys.add((row["unique_id"], template_id))
         detail = {"field": "journey.template_id", "old": None, "new": template_id}
-        self._stage(row, rule, Operation.START_JOURNEY, {"template_id": template_id}, detail, refused)
+        self._stage(row, rule, Operation.START_JOURNEY, {"template_id": template_id}, detail, refused, doubted)
 
     def _complete(self, row: Row, rule: Rule, then: CompleteObjective) -> None:
         key, refused = targets.meant(targets.objective_key, then.objective, self.objectives)
         if (row["unique_id"], key) in self.completed:
             return self._ends(row, "done", "completed already")
         self.completed.add((row["unique_id"], key))
+        doubted = rule.lasts and self.frame.doubts(row["run_id"])  # its time is no longer what it was
         at = iso(row["happened_at"])
         detail = {"field": key, "old": None, "new": at}
-        self._stage(row, rule, Operation.COMPLETE_OBJECTIVE, {key: at}, detail, refused)
+        self._stage(row, rule, Operation.COMPLETE_OBJECTIVE, {key: at}, detail, refused, doubted)
 
     def _set(self, row: Row, rule: Rule, then: SetMetaPublic) -> None:
         known = row["meta_public"] or {}
@@ -97,15 +101,18 @@ class _Batch:
         self._stage(row, rule, Operation.SET_META, {"meta_public": {then.key: then.value}}, detail)
 
     def _stage(
-        self, row: Row, rule: Rule, operation: Operation, payload: Row, detail: Row, refused: str | None = None
-    ) -> None:
+        self, row: Row, rule: Rule, operation: Operation, payload: Row, detail: Row, refused: str | None = None,
+        doubted: bool = False,
+    ) -> None:  # fmt: skip
+        refused = refused or (restoration.MAYBE if doubted else None)
         once = sync_id("rule", rule.name, row["unique_id"], row["happening"])
         cause = f"rule {rule.name}"
         staged = outbox.stage(
             self.conn, person_id=row["person_id"], platform=Platform.DIGITAL_ONBOARDING, operation=operation,
             lane=Lane.ACTION, target=row["unique_id"], payload={"unique_id": row["unique_id"], **payload},
             details=[detail | {"why": cause}], run_id=self.frame.run_id, now=self.frame.now,
-            status=self.frame.status(row["settled_at"]), sync_id=once, cause=cause, refused=refused, among=self.staged,
+            status=self.frame.status(row["settled_at"]), sync_id=once, cause=cause, refused=refused, doubted=doubted,
+            among=self.staged,
         )  # fmt: skip
         if staged:
             self._ends(row, "dead" if refused else "staged", refused, once)

@@ -17,6 +17,7 @@ from service.decide.happenings import sync_id
 from service.store import goals, loaded
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
+from service.store.restoration import MAYBE
 from service.store.types import iso
 
 Row = dict[str, Any]
@@ -34,8 +35,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """`once`: its sync_id, where it may be said only once. `refused`: why nobody can carry it out. `counts`: the brake
-    counts it."""
+    """`once`: its sync_id, where it may be said only once. `refused`: why nobody can carry it out. `doubted`: it may
+    have left already. `counts`: the brake counts it."""
 
     person_id: int
     settled_at: datetime | None
@@ -46,6 +47,7 @@ class Push:
     once: str | None = None
     lane: Lane = Lane.ACTION
     refused: str | None = None
+    doubted: bool = False
     counts: bool = True
 
 
@@ -107,9 +109,9 @@ def feed(known: Knowledge, row: Row, key: str, *, in_flight: bool) -> Push | Out
         return _values(known, row, person, in_flight)
     if row["found"] is None:  # it has left, and what has happened stays
         return Outcome(DONE, person_id=person["id"])
-    return {
-        Target.ACTIVITIES: _activity, Target.OBJECTIVES: _completion, Target.JOURNEYS: _journey,
-    }[target](known, row["found"], person)  # fmt: skip
+    if target is Target.JOURNEYS:
+        return _journey(known, row["found"], person, known.frame.doubts(row["run_id"]))
+    return (_activity if target is Target.ACTIVITIES else _completion)(known, row["found"], person)
 
 
 def _person(known: Knowledge, key: str) -> Row | Outcome:
@@ -215,7 +217,7 @@ def _completion(known: Knowledge, found: Row, person: Row) -> Push | Outcome:
     )  # fmt: skip
 
 
-def _journey(known: Knowledge, found: Row, person: Row) -> Push | Outcome:
+def _journey(known: Knowledge, found: Row, person: Row, doubted: bool) -> Push | Outcome:
     """Once per person and template; it sends mail."""
     named = str(found["template"])
     if opted_out_anywhere(person):
@@ -228,5 +230,6 @@ def _journey(known: Knowledge, found: Row, person: Row) -> Push | Outcome:
     return Push(
         person["id"], person["settled_at"], Operation.START_JOURNEY, person["unique_id"], payload,
         [{"field": "journey.template_id", "old": None, "new": template}],
-        sync_id(known.loader.cause, str(person["id"]), template), refused=refused,
+        sync_id(known.loader.cause, str(person["id"]), template), refused=refused or (MAYBE if doubted else None),
+        doubted=doubted,
     )  # fmt: skip

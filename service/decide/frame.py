@@ -10,6 +10,7 @@ from service.core.guard import Limits
 from service.core.mapping import FieldMap
 from service.core.records import Platform
 from service.core.rules import NO_RULES, Ruleset
+from service.store.restoration import Restoration
 
 AMBIGUOUS = "ambiguous_identity"
 """The kind of conflict that asks who is who."""
@@ -44,6 +45,13 @@ class Frame:
     opt_out_deleted: bool  # who is gone from one platform is opted out on the other
     rules: Ruleset = NO_RULES
     creations_sent: tuple[Set[int], Set[str]] = (frozenset(), frozenset())  # `outbox.creations_sent`
+    restored: Restoration | None = None  # the mirror was, from a backup
+    anew: bool = False  # this run is the first to decide since
+
+    def doubts(self, run_id: int | None, happened_at: datetime | None = None) -> bool:
+        """Whether what came up in that run, because of what happened then, may have been asked for before, by a mirror
+        that was lost."""
+        return self.restored is not None and self.restored.doubts(run_id, happened_at)
 
     def status(self, settled_at: datetime | None) -> str:
         """Changes of people whose sides had agreed before this run wait for the brake's ruling. What a link still has

@@ -12,7 +12,7 @@ from typing import Any
 
 from service.core.records import Platform
 from service.decide.frame import Frame
-from service.store import announcements, consents, mirror, outbox
+from service.store import announcements, consents, mirror, outbox, restoration
 from service.store.announcements import CONTACT_ADDED, JOURNEY_STARTED, OBJECTIVE_COMPLETED, UNSUBSCRIBED
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
@@ -32,6 +32,8 @@ def sync_id(kind: str, *parts: str) -> str:
 
 def announce(conn: Connection, frame: Frame) -> None:
     """All happenings since `activities.since` of people whom OnVoard knows, that were not announced yet."""
+    if frame.restored is not None:
+        restoration.told_before(conn, frame.restored)
     for source in announcements.SOURCES:
         while rows := source(conn, frame.activities_since, BATCH):
             _stage(conn, frame, rows)
@@ -54,9 +56,17 @@ def unsubscribed(conn: Connection, frame: Frame, person_id: int, onvoard: Row, d
     _stage(conn, frame, [row])
 
 
+def _key(frame: Frame, row: Row) -> str:
+    """A restored mirror counts opt-outs anew: those that it hears of later are told from those told before."""
+    key: str = row["key"]
+    if row["kind"] != UNSUBSCRIBED or frame.restored is None or frame.anew or row["at"] <= frame.restored.at:
+        return key
+    return f"{key} {iso(frame.restored.at)}"
+
+
 def _stage(conn: Connection, frame: Frame, rows: Sequence[Row]) -> None:
     """`rows`: kind, person_id, contact_id, unique_id, key (what tells two happenings of one kind apart), at, data."""
-    by_id = {sync_id(row["kind"], row["unique_id"], row["key"]): row for row in rows}
+    by_id = {sync_id(row["kind"], row["unique_id"], _key(frame, row)): row for row in rows}
     known = mirror.sync_ids_known(conn, by_id)  # an earlier mirror of this account announced it
     staged = outbox.Staged(conn, {row["person_id"] for row in rows})
     for once, row in by_id.items():

@@ -165,7 +165,7 @@ class _Batch:
             lane=push.lane, target=push.target, payload=push.payload, sync_id=once, cause=self.loader.cause,
             details=[{**detail, "why": self.loader.cause} for detail in push.details], run_id=frame.run_id,
             now=frame.now, status=frame.status(push.settled_at) if push.counts else "pending", refused=push.refused,
-            among=staged,
+            doubted=push.doubted, among=staged,
         )  # fmt: skip
 
     def _sync_id(self, row: Row, push: Push) -> str:

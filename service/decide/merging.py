@@ -52,6 +52,7 @@ def _decide(conn: Connection, frame: Frame, ids: Sequence[int]) -> None:
         pair = read_pair(frame.mapping, onvoard, digital, base)
         looked.append(_Person(batch, person, onvoard, digital, pair, reconcile(pair, frame.mapping)))
     _hold_oscillating(conn, looked)
+    _hold_doubted(conn, frame, looked)
     addresses = {normal_email(p.value) for one in looked for p in one.decision.pushes if p.field == "email"}  # type: ignore[arg-type]
     index = candidates.index_around(conn, sorted(addresses), []) if addresses else Index({}, {})
     done = [one for one in looked if one.put_on_record(index)]
@@ -124,12 +125,24 @@ def _hold_oscillating(conn: Connection, looked: Sequence[_Person]) -> None:
             and one.frame.mapping.by_name[push.field].authority is Authority.BOTH
             and ((key in known and known[key] is None) or one.oscillates(push, carries_of[key], known.get(key)))
         }
-        if held:
-            one.decision = replace(
-                one.decision,
-                pushes=tuple(push for push in one.decision.pushes if push.field not in held),
-                losses=tuple(loss for loss in one.decision.losses if loss.field not in held),
-            )
+        one.leave_alone(held)
+
+
+def _hold_doubted(conn: Connection, frame: Frame, looked: Sequence[_Person]) -> None:
+    """On a restored mirror nobody knows which of two new values was carried over and which was edited since: a person
+    decides, and until then both stay as they are."""
+    if frame.restored is None:
+        return
+    known = ledger.open_fields(conn, [one.person.id for one in looked], ledger.RESTORED)
+    for one in looked:
+        fields = {push.field for push in one.decision.pushes}
+        asked = {field: conflict_id for (person_id, field), conflict_id in known.items() if person_id == one.person.id}
+        for conflict_id in (asked[field] for field in asked.keys() - fields):
+            ledger.thaw(conn, conflict_id, frame.now, by="both sides agree")
+        doubted = {push.field for push in one.decision.pushes if one.clashes(push)} if frame.anew else set()
+        for field in doubted - asked.keys():
+            one.ask_about(ledger.RESTORED, field, "both sides show another value than the backup of the mirror")
+        one.leave_alone(fields & asked.keys() | doubted)
 
 
 @dataclass(slots=True)
@@ -158,13 +171,29 @@ class _Person:
         run = oscillation.turns(counted, coming, lambda value: self.frame.mapping.key(rule, value, region))
         if len(run) < oscillation.LIMIT:
             return False
-        values = {side: shown(self.pair.of(side).fields[push.field]) for side in Platform}
+        self.ask_about(ledger.OSCILLATION, push.field, oscillation.reason(run, coming))
+        return True
+
+    def clashes(self, push: Push) -> bool:
+        """Whether both sides show another value than they agreed on, and neither has the authority."""
+        agreed = all(push.field in self.pair.bases.of(side).fields for side in Platform)
+        return push.lost and agreed and self.frame.mapping.by_name[push.field].authority is Authority.BOTH
+
+    def ask_about(self, kind: str, field: str, reason: str) -> None:
+        values = {side: shown(self.pair.of(side).fields[field]) for side in Platform}
         ledger.open_conflict(
-            self.conn, self.person.id, ledger.OSCILLATION, oscillation.reason(run, coming), self.frame.now,
-            run_id=self.frame.run_id, field=push.field,
+            self.conn, self.person.id, kind, reason, self.frame.now, run_id=self.frame.run_id, field=field,
             onvoard=values[Platform.ONVOARD], digital_onboarding=values[Platform.DIGITAL_ONBOARDING],
         )  # fmt: skip
-        return True
+
+    def leave_alone(self, fields: Set[str]) -> None:
+        """Until a person has decided."""
+        if fields:
+            self.decision = replace(
+                self.decision,
+                pushes=tuple(push for push in self.decision.pushes if push.field not in fields),
+                losses=tuple(loss for loss in self.decision.losses if loss.field not in fields),
+            )
 
     def put_on_record(self, index: Index) -> bool:
         """False where the person has to be looked at once more, when an address has become free."""
@@ -217,21 +246,26 @@ class _Person:
 
     def _link_edited(self) -> bool:
         """Whether OnVoard's link property, which showed this link, was edited to name somebody else: then a person
-        says who is who. One that was removed is written again: the link stands."""
+        says who is who. One that was removed is written again: the link stands, unless a restored mirror may not know
+        that it was cut."""
         unique_id, named = self.digital["unique_id"], self.pair.onvoard.linked_unique_id
         was = self.pair.bases.onvoard.fields.get(LINK_PROPERTY)
-        if not self.frame.link_property or was != unique_id or named in ("", unique_id):
+        if not self.frame.link_property or was != unique_id or named == unique_id or not (named or self._may_be_cut()):
             return False
         members = ledger.frozen_together(self.conn, [], [named])
+        how = f"was edited, and names another contact: {named}" if named else "is gone since the mirror's backup"
         conflict_id, new = ledger.open_conflict(
-            self.conn, self.person.id, LINK_EDITED,
-            f"its link property on OnVoard was edited, and names another contact: {named}",
-            self.frame.now, run_id=self.frame.run_id, field=LINK_PROPERTY, onvoard=named, digital_onboarding=unique_id,
+            self.conn, self.person.id, LINK_EDITED, f"its link property on OnVoard {how}", self.frame.now,
+            run_id=self.frame.run_id, field=LINK_PROPERTY, onvoard=named or None, digital_onboarding=unique_id,
         )  # fmt: skip
         self.batch.freeze({self.person.id, *members}, conflict_id)
         if new:
             people.touch(self.conn, members)
         return True
+
+    def _may_be_cut(self) -> bool:
+        asked = self.frame.restored is not None and self.person.conflict_id is not None
+        return self.frame.anew or (asked and ledger.conflict_kind(self.conn, self.person.conflict_id) == LINK_EDITED)
 
     def _taken(self, onvoard: list[str], digital: list[str], why: str) -> bool:
         """Two existing people whom the edit would merge; those who ask for each other's address are one question.

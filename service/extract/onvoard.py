@@ -110,9 +110,8 @@ class OnvoardReader:
     def _save_contacts(self, conn: Connection, contacts: Sequence[Any]) -> None:
         absorb.onvoard_contacts(conn, contacts, run_id=self.run_id, now=self.now())
 
-    @staticmethod
-    def _save_activities(conn: Connection, records: Sequence[Any]) -> None:
-        absorb.want_reread(conn, absorb.activities(conn, records))
+    def _save_activities(self, conn: Connection, records: Sequence[Any]) -> None:
+        absorb.want_reread(conn, absorb.activities(conn, records, self.now()))
 
     async def _refuse(self, name: str, page: Page[Any]) -> None:
         """A record without an id cannot be kept: a dead letter names it."""

@@ -39,13 +39,13 @@ class Drain:
         self.onvoard = OnvoardPushes(onvoard, self.queue, settler, progress)
         self.digital = DigitalPushes(digital, self.queue, settler, progress, batch_size)
 
-    async def all(self, *, activities: bool, only: Set[int] | None = None) -> int:
-        """Every pending push, or of them `only` these outbox rows; `activities` says whether OnVoard knows their types.
-        -> how many were sent
+    async def all(self, *, activities: bool, only: Set[int] | None = None, looks_first: bool = False) -> int:
+        """Every pending push, or of them `only` these outbox rows; `activities` says whether OnVoard knows their types,
+        `looks_first` that they may be there although the mirror does not know them. -> how many were sent
 
         Raises the PlatformError that kept back some of a lane, after all that could be said of it.
         """
-        self.queue.only = only
+        self.queue.only, self.onvoard.looks_first = only, looks_first
         sent = 0
         for lane in Lane:
             if lane is Lane.ACTIVITY and not activities:

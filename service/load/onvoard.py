@@ -26,6 +26,7 @@ class OnvoardPushes:
     def __init__(self, client: OnVoard, queue: Queue, settler: Settler, progress: Progress) -> None:
         self.client, self.queue, self.settler, self.progress = client, queue, settler, progress
         self.db, self.now = queue.db, queue.now
+        self.looks_first = False  # for activities that the mirror may not know of
 
     async def lane(self, lane: Lane) -> int:
         """-> how many were sent. Raises what kept back some of them, when nothing more can be done."""
@@ -51,6 +52,8 @@ class OnvoardPushes:
 
     async def _announce(self, row: Row) -> Any:
         """What is refused may be so because the contact was deleted or suppressed since we last read it."""
+        if self.looks_first and (found := await self._find_activity(row["payload"])) is not None:
+            return found
         at = datetime.fromtimestamp(row["payload"]["timestamp"], UTC)
         try:
             return await self.client.contact_activities.create(**{**row["payload"], "timestamp": at})

@@ -112,7 +112,7 @@ class Settler:
         outbox.mark(conn, [row["id"]], "cancelled", now, "the contact was deleted on OnVoard")
 
     def activities(self, conn: Connection, answered: Sequence[tuple[Row, Any]], now: datetime) -> None:
-        absorb.activities(conn, [activity for _, activity in answered])
+        absorb.activities(conn, [activity for _, activity in answered], now, own=True)
         settlement = self._begin(conn, (), now)
         for row, _ in answered:
             settlement.done(row)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.core.rules import Source
-from service.store import bulk, consents, erasure, journeys, ledger, mirror, people, traces, watching
+from service.store import announcements, bulk, consents, erasure, journeys, ledger, mirror, people, traces, watching
 from service.store import tables as t
 from service.store.mirror import Row
 
@@ -84,9 +84,11 @@ def _link(row: Row) -> str | None:
 _KNOWN_ACTIVITIES = select(t.onvoard_activities.c.id).where(bulk.among(t.onvoard_activities.c.id, "ids"))
 
 
-def activities(conn: Connection, records: Iterable[Any]) -> dict[str, datetime | None]:
-    """-> the contacts to whom something new has happened, and when last (None: nobody says); the bridge's own
-    activities aside"""
+def activities(
+    conn: Connection, records: Iterable[Any], now: datetime, *, own: bool = False
+) -> dict[str, datetime | None]:
+    """As a pull brings them, or as answered to pushes of ours (`own`). -> the contacts to whom something new has
+    happened, and when last (None: nobody says); the bridge's own activities aside"""
     rows = _without_suppressed(conn, [row_of(record) for record in records], "contact_id", "contact_email")
     known = set(conn.execute(_KNOWN_ACTIVITIES, {"ids": [row["id"] for row in rows]}).scalars())
     watch = watching.watch(conn)
@@ -95,6 +97,8 @@ def activities(conn: Connection, records: Iterable[Any]) -> dict[str, datetime |
         sync_id = (row["record_data"] or {}).get("sync_id")
         row["sync_id"] = sync_id if isinstance(sync_id, str) else None
     mirror.save_records(conn, t.onvoard_activities, rows)
+    if not own:
+        announcements.heard(conn, (row for row in rows if row["id"] not in known), now)
     new = [row for row in rows if row["contact_id"] and row["id"] not in known and not row["sync_id"]]
     return {row["contact_id"]: row["occurred_at"] for row in sorted(new, key=_when)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, bindparam, delete, exists, func, or_, select, update
 
 from service.core.records import Platform
+from service.store import restoration
 from service.store import tables as t
+from service.store.bulk import among, insert_for
 from service.store.consents import EMAIL
 from service.store.outbox import Lane
 from service.store.planner import unindexed
@@ -19,6 +21,8 @@ CONTACT_ADDED = "custom.digital_onboarding_contact_added"
 JOURNEY_STARTED = "custom.digital_onboarding_journey_started"
 OBJECTIVE_COMPLETED = "custom.digital_onboarding_objective_completed"
 UNSUBSCRIBED = "custom.digital_onboarding_unsubscribed"
+
+KINDS = frozenset({CONTACT_ADDED, JOURNEY_STARTED, OBJECTIVE_COMPLETED, UNSUBSCRIBED})
 
 Row = dict[str, Any]
 _P, _OV, _DO = t.persons, t.onvoard_contacts, t.digital_onboarding_contacts
@@ -128,6 +132,42 @@ def opted_out(conn: Connection, since: datetime, limit: int) -> list[Row]:
 def _names(conn: Connection, key: Any, keys: Set[str]) -> dict[str, str | None]:
     """Of objectives or templates, by what they are called by."""
     return dict(conn.execute(select(key, key.table.c.name).where(key.in_(keys))).all()) if keys else {}
+
+
+def heard(conn: Connection, rows: Iterable[Row], now: datetime) -> None:
+    """Activities of the bridge's own, as a pull brings them (rows of `onvoard_activities`): what they tell of has been
+    told, and has happened. One that this mirror never sent says that it is behind."""
+    ours = {row["sync_id"]: row for row in rows if row["sync_id"] and row["type"] in KINDS and row["record_data"]}
+    if not ours:
+        return
+    sent = set(conn.execute(select(_O.c.sync_id).where(among(_O.c.sync_id, "ids")), {"ids": list(ours)}).scalars())
+    for row in (row for sync_id, row in ours.items() if sync_id not in sent):
+        _note(conn, row["type"], row["record_data"], row["occurred_at"])
+    if ours.keys() - sent:
+        restoration.begin(conn, "OnVoard shows activities of the bridge's own that this mirror never sent", now)
+
+
+def _note(conn: Connection, kind: str, data: Row, at: datetime | None) -> None:
+    """On record as told: the contact, journey or completion that it tells of. An opt-out's number says so itself."""
+    who = data.get("unique_id")
+    if kind == CONTACT_ADDED:
+        conn.execute(update(_DO).where(_DO.c.unique_id == who).values(announced=True))
+    elif kind == JOURNEY_STARTED:
+        journey: Row = {
+            "id": data.get("journey_id"), "unique_id": who, "template_id": data.get("template_id"),
+            "name": data.get("journey_name"), "started_at": at, "raw": {},
+        }  # fmt: skip
+        _note_row(conn, t.digital_onboarding_journeys, ["id"], journey)
+    elif kind == OBJECTIVE_COMPLETED:
+        done: Row = {"unique_id": who, "objective_key": data.get("objective_key"), "completed_at": at}
+        _note_row(conn, _COMPLETIONS, ["unique_id", "objective_key"], done | {"origin": "activity"})
+
+
+def _note_row(conn: Connection, table: Any, key: list[str], row: Row) -> None:
+    """What was known of it stays."""
+    if all(isinstance(row[name], str) for name in key):
+        told = insert_for(conn.dialect.name, table).values({**row, "announced": True})
+        conn.execute(told.on_conflict_do_update(index_elements=key, set_={"announced": True}))
 
 
 Source = Callable[[Connection, datetime, int], list[Row]]

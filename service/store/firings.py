@@ -189,7 +189,7 @@ def take_stock(conn: Connection, now: datetime) -> None:
 
 _DUE = (
     select(
-        _F.c.id, _F.c.rule, _F.c.person_id, _F.c.happening, _F.c.happened_at, _F.c.reason,
+        _F.c.id, _F.c.rule, _F.c.person_id, _F.c.happening, _F.c.happened_at, _F.c.reason, _F.c.run_id,
         _P.c.state, _P.c.conflict_id, _P.c.settled_at, _P.c.onvoard_contact_id,
         _DO.c.unique_id, _DO.c.unsubscribe_email, _DO.c.meta_public, _DO.c.refreshed_at, _DO.c.removed_at,
         _OV.c.email_unsubscribed, _OV.c.email_marked_as_spam, _OV.c.email_hard_bounced,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from service.store import tables as t
 from service.store.bulk import among
@@ -42,3 +43,11 @@ def started(conn: Connection, unique_ids: Iterable[str]) -> set[tuple[str, str]]
     return {(row.unique_id, row.template_id) for row in conn.execute(known, ids)} | {
         (row.target, row.payload["template_id"]) for row in conn.execute(waiting.where(among(_O.target, "ids")), ids)
     }
+
+
+def began_since(conn: Connection, unique_id: str, template_id: str, since: datetime) -> bool:
+    """Whether a journey of this template is known that began since then, or nobody knows when."""
+    c = t.digital_onboarding_journeys.c
+    theirs = (c.unique_id == unique_id, c.template_id == template_id)
+    query = select(c.id).where(*theirs, or_(c.started_at.is_(None), c.started_at >= since))
+    return conn.execute(query.limit(1)).first() is not None

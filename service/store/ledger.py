@@ -16,6 +16,8 @@ from service.store.planner import unindexed
 
 OSCILLATION = "oscillation"
 """The kind of conflict that holds one field of a person, and nothing else of them."""
+RESTORED = "restored"
+"""The same, on a restored mirror: both sides show another value than the backup, and not the same."""
 NOT_TRANSFERABLE = "not_transferable"
 
 
@@ -83,6 +85,13 @@ def oscillations(conn: Connection, person_ids: Iterable[int]) -> dict[tuple[int,
     c = t.conflicts.c
     query = select(c.person_id, c.field, c.resolved_at).where(c.person_id.in_(list(person_ids)), c.kind == OSCILLATION)
     return {(row.person_id, row.field): row.resolved_at for row in conn.execute(query.order_by(c.id))}
+
+
+def open_fields(conn: Connection, person_ids: Iterable[int], kind: str) -> dict[tuple[int, str], int]:
+    """(person, field) -> the open conflict of this kind about it"""
+    c = t.conflicts.c
+    query = select(c.person_id, c.field, c.id).where(c.person_id.in_(list(person_ids)), c.kind == kind)
+    return {(row.person_id, row.field): row.id for row in conn.execute(query.where(c.status == "open"))}
 
 
 def prefer(conn: Connection, person_id: int, field: str, other_shows: Native, now: datetime) -> None:

@@ -111,15 +111,16 @@ def stage(
     sync_id: str | None = None,
     cause: str | None = None,
     refused: str | None = None,
+    doubted: bool = False,
     among: Staged | None = None,
 ) -> bool:
     """Write one push down, or put it `among` others. False where it is a dead letter, or was one that is discarded, or
     was said once and for all (`sync_id`) and is to be written down at once. `cause`: the rule or loader that asks;
-    `refused`: why it is a dead letter from the beginning."""
+    `refused`: why it is a dead letter from the beginning; `doubted`: because it may have left already."""
     said_again = FLAGS[platform] if lane is not Lane.OPT_OUT else ()  # a flag beside a change makes it no other change
     row = {
         "person_id": person_id, "platform": platform.value, "operation": operation.value, "payload": dict(payload),
-        "status": "dead" if refused else status, "last_error": refused, "attempts": 0,
+        "status": "dead" if refused else status, "last_error": refused, "attempts": int(doubted),
         "created_at": now, "updated_at": now, "run_id": run_id, "lane": int(lane), "target": target,
         "details": list(details), "basis": dict(basis or {}), "sync_id": sync_id, "cause": cause,
         "fingerprint": fingerprint(platform, target, {key: payload[key] for key in payload if key not in said_again}),
@@ -206,6 +207,11 @@ def waiting(conn: Connection, lane: Lane, platform: Platform, limit: int, *, aft
     return [dict(row) for row in conn.execute(_WAITING, values).mappings()]
 
 
+def anything_waits(conn: Connection) -> bool:
+    return conn.execute(_ANY).first() is not None
+
+
+_ANY = select(_O.c.id).where(_O.c.status == "pending").limit(1)
 _META = (
     select(_O.c.target)
     .distinct()

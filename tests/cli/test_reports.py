@@ -78,7 +78,7 @@ def test_why_it_is_not_in_sync(mirror: Database) -> None:
         report = gather(conn, NOW, Settings())
     assert list(report) == [
         "in_sync", "reasons", "people", "cursors", "runs", "outbox", "dead_letters", "conflicts", "holds", "jobs",
-        "surprises", "freshness", "verifications", "rules", "loaders",
+        "surprises", "freshness", "verifications", "rules", "loaders", "restored",
     ]  # fmt: skip
     assert report["in_sync"] is False
     assert (report["dead_letters"], report["conflicts"]) == (1, 1)
