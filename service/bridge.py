@@ -15,7 +15,7 @@ from service.core.loaders import Loader
 from service.core.mapping import FieldMap
 from service.core.records import Platform
 from service.core.rules import NO_RULES, Ruleset
-from service.errors import ForeignAccount, NotFound
+from service.errors import Denied, ForeignAccount, NotFound, PlatformError
 from service.settings import Settings
 from service.store import cursors, mirror
 from service.store.cursors import ANOTHER_MIRROR
@@ -24,6 +24,11 @@ from service.store.database import Connection, Database
 if TYPE_CHECKING:
     from service.platforms.digital_onboarding.client import DigitalOnboarding
     from service.platforms.onvoard.client import OnVoard
+
+LISTED_WHOLE = frozenset({
+    "contact_property_types", "resources", "resource_property_types", "activity_types", "webhooks", "summaries",
+    "templates", "objectives",
+})  # fmt: skip
 
 
 def local_now() -> datetime:
@@ -62,6 +67,10 @@ class Report:
     new_conflicts: int = 0
     new_dead: int = 0
     stopped: dict[str, str] = field(default_factory=dict)  # loaders that went on until now, and why they do no longer
+    changed: dict[str, int] = field(default_factory=dict)  # values that were carried over, by `platform.field`
+    read: set[str] = field(default_factory=set)  # streams that were read to the end
+    failed: dict[str, PlatformError] = field(default_factory=dict)  # and those that could not be
+    pushes: bool = False  # it has looked for what is to be pushed
 
     @property
     def needs_person(self) -> bool:
@@ -69,7 +78,28 @@ class Report:
 
     @property
     def outcome(self) -> str:
-        return "held" if self.held else "ok"
+        """Of a run that came to its end."""
+        if any(isinstance(error, Denied) for error in self.failed.values()):
+            return "denied"
+        if self.failed and not self.read:
+            return "failed"
+        if self.held:
+            return "held"
+        if self.failed or self.refused or (self.pushes and self.new_dead):
+            return "partial"
+        return "empty as expected" if self.is_empty else "ok"
+
+    @property
+    def is_empty(self) -> bool:
+        """It asked for news, and there were none. What is listed whole each time is none, beside other streams."""
+        if not (self.pulled or self.pushes):
+            return False
+        streams = self.pulled.keys() - LISTED_WHOLE or self.pulled.keys()
+        return not (any(self.pulled[name] for name in streams) or self.pushed or self.new_conflicts or self.stopped)
+
+    def failures(self) -> dict[str, str]:
+        """Stream -> `denied` or `failed`."""
+        return {name: "denied" if isinstance(error, Denied) else "failed" for name, error in self.failed.items()}
 
     def counts(self) -> dict[str, Any]:
         return {
@@ -80,6 +110,8 @@ class Report:
             "new_conflicts": self.new_conflicts,
             "new_dead_letters": self.new_dead,
             "stopped_loaders": self.stopped,
+            "changed": self.changed,
+            "failed": self.failures(),
         }
 
 

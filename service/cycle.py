@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -21,15 +21,17 @@ from service.core.rules import SetMetaPublic
 from service.core.windows import EPOCH
 from service.decide import acting, brake, consent_lane, deletion, examining, happenings, linking, loading, merging
 from service.decide.frame import Frame
+from service.errors import PlatformError, Unreachable
 from service.extract.digital_onboarding import DigitalReader
 from service.extract.inbox import Inbox
 from service.extract.loaders import LoaderReader, mapped
 from service.extract.onvoard import OnvoardReader
 from service.extract.sweeping import Sweeper
+from service.headway import Headway
 from service.load import loader_schema
 from service.load.drain import Drain
 from service.load.settle import Settler
-from service.progress import Progress, Silent
+from service.progress import Progress
 from service.store import (
     absorb,
     announcements,
@@ -60,6 +62,10 @@ PASSES = 20
 
 SCHEMA = ("contact_property_types", "resources", "resource_property_types", "activity_types")
 LISTINGS = (*SCHEMA, "webhooks")
+BESIDE = frozenset({
+    "resources", "resource_property_types", "webhooks", "reviews", "records", "summaries", "templates", "objectives",
+})  # fmt: skip
+"""No decision about a person is wrong because one of these could not be read: everything else goes on."""
 
 
 class Cycle:
@@ -70,7 +76,7 @@ class Cycle:
         self.report = Report(run_id)
         self._asked: set[str] = set()
         self._anew = False
-        progress = progress or Silent()
+        self.headway = progress = Headway(progress)
         batch = bridge.settings.digital_onboarding.batch_size
         self.onvoard = OnvoardReader(
             bridge.onvoard, bridge.db, run_id, bridge.now, progress, bridge.settings.schedule.sweep_after
@@ -114,18 +120,31 @@ class Cycle:
             await self.digital.probe_all(sorted(targets[Platform.DIGITAL_ONBOARDING]))
         await db.run(lambda conn: self.drain.settler.looked_at(conn, changes, self.bridge.now()))
 
+    async def read(self, name: str, work: Awaitable[int]) -> None:
+        """One stream. What stands BESIDE the others hinders none of them; its failure is raised when they are done."""
+        self.headway.begin(name)
+        self.report.pulled[name] += 0
+        try:
+            self.report.pulled[name] += await work
+        except PlatformError as error:
+            self.report.failed[name] = error
+            if name not in BESIDE or isinstance(error, Unreachable):
+                raise
+        else:
+            self.report.read.add(name)
+
     async def pull(self, *, full: bool = False, allow_empty: bool = False) -> None:
         """OnVoard's news, or every record; what both sides know about themselves. Reads only."""
         for name in LISTINGS:
-            self.report.pulled[name] += await self.onvoard.listing(name)
+            await self.read(name, self.onvoard.listing(name))
         for name in ("contacts", "reviews", "activities", "records"):
             known = await self._knows(name)
-            read = self.sweeper.everything if full and known else self.onvoard.new
-            self.report.pulled[name] += await read(name, allow_empty=allow_empty)
+            work = self.sweeper.everything if full and known else self.onvoard.new
+            await self.read(name, work(name, allow_empty=allow_empty))
         self.report.pulled["contacts"] += await self.onvoard.follow_hints()
-        self.report.pulled["summaries"] += await self.onvoard.listing("summaries")
-        self.report.pulled["templates"] += await self.digital.templates()
-        self.report.pulled["objectives"] += await self.digital.objectives()
+        await self.read("summaries", self.onvoard.listing("summaries"))
+        await self.read("templates", self.digital.templates())
+        await self.read("objectives", self.digital.objectives())
 
     async def _knows(self, stream: str) -> bool:
         return await self.bridge.db.run(lambda conn: cursors.get(conn, f"onvoard.{stream}")) is not None
@@ -145,8 +164,8 @@ class Cycle:
             return
         now = self.bridge.now()
         before = now if full else now - settings.schedule.refresh_within
-        asked = await (self.digital.list_all() if mode == "list" else self.digital.probe_due(before))
-        self.report.pulled["digital_onboarding_contacts"] += asked
+        work = self.digital.list_all() if mode == "list" else self.digital.probe_due(before)
+        await self.read("digital_onboarding_contacts", work)
 
     async def look_into_inbox(self) -> None:
         """What the webhooks hinted at."""
@@ -208,6 +227,7 @@ class Cycle:
         if loaders:
             await self.bridge.db.run(lambda conn: people.adopt(conn, self.bridge.now()))
         for loader in loaders:
+            self.headway.begin(f"the loader {loader.name}")
             await self.loaders.read(loader, told=told)
 
     async def _complete_schema(self) -> None:
@@ -227,6 +247,7 @@ class Cycle:
         """Everything that changed, decided and on record; what the brake holds is not for the drain to see."""
         db = self.bridge.db
         await self.ask_about_strangers()
+        self.headway.begin("deciding")
         frame = await db.run(lambda conn: self.frame(conn, brake_on=brake_on))
         await db.run(lambda conn: examining.meet(conn, frame))
         await self._in_batches(_EXAMINING, frame)
@@ -289,6 +310,8 @@ class Cycle:
 
     async def push(self, *, only: Set[int] | None = None) -> int:
         """What is pending, or `only` these; activities once `setup` has made their types. -> how many were sent"""
+        self.headway.begin("pushing")
+        self.report.pushes = True
         await self._complete_schema()
         async with restoring.on_record(self.bridge):
             ready = await self.bridge.db.run(_activities_ready)
@@ -307,6 +330,7 @@ class Cycle:
             self.report.new_conflicts = ledger.new_conflicts(conn, run_id)
             self.report.new_dead = outbox.new_dead(conn, self.started_at)
             self.report.pushed = outbox.counts(conn, run_id)
+            self.report.changed = ledger.changed(conn, run_id)
             self.report.stopped = self.loaders.stopped
             self.report.refused = dict(+(self.onvoard.refused + self.digital.refused))
 

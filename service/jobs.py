@@ -27,7 +27,7 @@ MOST = 10_000
 
 
 async def _timed(run: Cycle, name: str) -> None:
-    run.report.pulled[name] += await run.onvoard.new(name)
+    await run.read(name, run.onvoard.new(name))
 
 
 async def _activities(run: Cycle) -> None:
@@ -37,20 +37,20 @@ async def _activities(run: Cycle) -> None:
 
 async def _resources(run: Cycle) -> None:
     for name in LISTINGS:
-        run.report.pulled[name] += await run.onvoard.listing(name)
+        await run.read(name, run.onvoard.listing(name))
     await _timed(run, "records")
 
 
 async def _summaries(run: Cycle) -> None:
-    run.report.pulled["summaries"] += await run.onvoard.listing("summaries")
+    await run.read("summaries", run.onvoard.listing("summaries"))
 
 
 async def _templates(run: Cycle) -> None:
-    run.report.pulled["templates"] += await run.digital.templates()
+    await run.read("templates", run.digital.templates())
 
 
 async def _objectives(run: Cycle) -> None:
-    run.report.pulled["objectives"] += await run.digital.objectives()
+    await run.read("objectives", run.digital.objectives())
 
 
 async def _reconcile(run: Cycle) -> None:

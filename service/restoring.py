@@ -1,30 +1,19 @@
-"""Backups of the mirror: what is kept outside of it, so that a restored one knows that it was.
-
-In the state directory, one small file for each mirror: how many turns its pushes have taken, until when, and who was
-erased, by ids and keyed hashes. Where the file is missing, this help is.
-"""
+"""A mirror restored from a backup: noticed before a run. Each round of pushes leaves a mark by which it is."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from service.bridge import Bridge
-from service.settings import Settings
+from service.marks import Mark, MarkFile
 from service.store import cursors, outbox, restoration
 from service.store.database import Connection
-from service.store.types import iso
 
 _log = structlog.get_logger()
 
@@ -32,56 +21,15 @@ CLOCKS = timedelta(minutes=10)
 """By so much the clocks of the platforms may be ahead of this machine's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """`until`: when the last push had ended; None where it did not, or was killed."""
-
-    turn: int = 0
-    until: datetime | None = None
-    erased: tuple[dict[str, Any], ...] = field(default=(), repr=False)
-
-
-class MarkFile:
-    """`<state_dir>/mirror-<the mirror's own id>.json`, mode 0600, replaced as a whole."""
-
-    def __init__(self, state_dir: Path, hash_key: bytes) -> None:
-        self.path = state_dir / f"mirror-{hashlib.sha256(b'mirror' + hash_key).hexdigest()[:16]}.json"
-
-    def read(self) -> Mark:
-        try:
-            kept = json.loads(self.path.read_bytes())
-            until = datetime.fromisoformat(kept["until"]) if kept["until"] else None
-            erased = [stone | {"erased_at": datetime.fromisoformat(stone["erased_at"])} for stone in kept["erased"]]
-            return Mark(int(kept["turn"]), until, tuple(erased))
-        except (OSError, ValueError, KeyError, TypeError):
-            return Mark()
-
-    def write(self, mark: Mark) -> None:
-        until = iso(mark.until) if mark.until else None
-        erased = [stone | {"erased_at": iso(stone["erased_at"])} for stone in mark.erased]
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".mirror-")  # mkstemp makes it 0600
-            try:
-                with os.fdopen(handle, "w") as file:
-                    json.dump({"turn": mark.turn, "until": until, "erased": erased}, file)
-                os.replace(name, self.path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(name)
-                raise
-        except OSError as error:
-            _log.warning("a restored backup of the mirror would not be known for one", error=error.strerror)
-
-
 def _file(conn: Connection, bridge: Bridge) -> MarkFile:
     return MarkFile(bridge.settings.state_dir, cursors.hash_key(conn))
 
 
-def is_behind(conn: Connection, settings: Settings) -> bool:
-    """Whether the mirror was restored, and no run has noticed yet."""
-    key = cursors.fact(conn, "hash_key")  # a mirror without one has pushed nothing
-    return key is not None and restoration.turn(conn) < MarkFile(settings.state_dir, bytes.fromhex(key)).read().turn
+def _write(file: MarkFile, mark: Mark) -> None:
+    try:
+        file.write(mark)
+    except OSError as error:
+        _log.warning("a restored backup of the mirror would not be known for one", error=error.strerror)
 
 
 async def notice(bridge: Bridge) -> None:
@@ -113,10 +61,10 @@ async def on_record(bridge: Bridge) -> AsyncIterator[None]:
         return
     file, number = await bridge.db.run(turn)
     erased = file.read().erased
-    file.write(Mark(number, None, erased))
+    _write(file, Mark(number, None, erased))
     yield
     _, number = await bridge.db.run(turn)
-    file.write(Mark(number, bridge.now(), erased))
+    _write(file, Mark(number, bridge.now(), erased))
 
 
 async def remember_erased(bridge: Bridge) -> None:
@@ -128,4 +76,4 @@ async def remember_erased(bridge: Bridge) -> None:
     file, number, stones = await bridge.db.run(turn)
     mark = file.read()
     known = {json.dumps(stone, sort_keys=True, default=str): stone for stone in (*mark.erased, *stones)}
-    file.write(Mark(number, bridge.now(), tuple(known.values())))
+    _write(file, Mark(number, bridge.now(), tuple(known.values())))

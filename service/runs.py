@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -15,11 +16,12 @@ from service.core.records import Platform
 from service.core.rules import Rule
 from service.cycle import Cycle
 from service.decide import examining
-from service.errors import SuspiciouslyEmpty
+from service.errors import DatabaseError, Denied, PlatformError, SuspiciouslyEmpty
 from service.extract.importer import Imported, import_export
+from service.headway import Headway
 from service.platforms.pace import Priority, priority
 from service.progress import Progress, Stopped
-from service.store import cursors, oddities, people, restoration, traces
+from service.store import cursors, health, oddities, people, restoration, traces
 from service.store.database import Connection, Database
 
 _log = structlog.get_logger()
@@ -34,36 +36,87 @@ _PRIORITIES = {
     "backfill": Priority.BACKFILL,
 }
 
+_ON_DIGITAL_ONBOARDING = {
+    "templates": "digital_onboarding.templates", "objectives": "digital_onboarding.objectives",
+    "digital_onboarding_contacts": "digital_onboarding.contacts",
+}  # fmt: skip
+
 
 async def run(
     bridge: Bridge, kind: str, work: Callable[[Cycle], Awaitable[None]], progress: Progress | None = None
 ) -> Report:
-    """One run on record, whatever comes of it."""
+    """One run on record, whatever comes of it. What it left out is raised when everything else is done."""
     started = bridge.now()
 
-    await claim_accounts(bridge)
+    try:
+        await claim_accounts(bridge)
+    except Denied as error:
+        await _refused(bridge, kind, started, error)
+        raise
     await restoring.notice(bridge)
     run_id = await bridge.db.run(lambda conn: cursors.start_run(conn, kind, started))
     cycle = Cycle(bridge, run_id, started, progress)
-    outcome = "failed"
+    outcome, why = "", dict[str, Any]()
     try:
         with priority(_PRIORITIES.get(kind, Priority.LIVE)):
-            await work(cycle)
+            async with cycle.headway.told(bridge.db, run_id, bridge.now):
+                await work(cycle)
         await cycle.conclude()
         outcome = cycle.report.outcome
+        if cycle.report.failed:
+            raise max(cycle.report.failed.values(), key=lambda error: isinstance(error, Denied))
         return cycle.report
-    except SuspiciouslyEmpty:
-        outcome = "suspiciously empty"
-        raise
-    except (asyncio.CancelledError, Stopped):
-        outcome = "interrupted"
+    except BaseException as error:
+        if not outcome:  # what it has done until then is told all the same
+            outcome = _ended_by(error)
+            with suppress(DatabaseError):
+                await cycle.conclude()
+        why = _why(error)
         raise
     finally:
-        counts = cycle.report.counts() | await _surprises(bridge)
-        await bridge.db.run(lambda conn: cursors.finish_run(conn, run_id, outcome, counts, bridge.now()))
+        counts = cycle.report.counts() | why | await _surprises(bridge)
+        await bridge.db.run(lambda conn: _finish(conn, cycle.report, outcome, counts, bridge.now()))
         await _tidy(bridge.db)
         seconds = round((bridge.now() - started).total_seconds(), 3)
         _log.info("run", run_id=run_id, kind=kind, outcome=outcome, seconds=seconds, **counts)
+
+
+def _ended_by(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError | Stopped):
+        return "interrupted"
+    if isinstance(error, SuspiciouslyEmpty):
+        return "suspiciously empty"
+    return "denied" if isinstance(error, Denied) else "failed"
+
+
+def _why(error: BaseException) -> dict[str, Any]:
+    """Of the errors that name neither a person nor a secret, what they say; of others the kind alone."""
+    if isinstance(error, asyncio.CancelledError | Stopped):
+        return {}
+    told = isinstance(error, PlatformError | DatabaseError | SuspiciouslyEmpty)
+    found = {"error": str(error) if told else type(error).__name__}
+    return found | ({"denied_by": error.platform} if isinstance(error, Denied) else {})
+
+
+def _finish(conn: Connection, report: Report, outcome: str, counts: dict[str, Any], now: datetime) -> None:
+    cursors.finish_run(conn, report.run_id, outcome, counts, now)
+    failed = {_named(name): how for name, how in report.failures().items()}
+    health.note_streams(conn, map(_named, report.read), failed, now)
+
+
+def _named(stream: str) -> str:
+    """As cursors and freshness name it."""
+    return _ON_DIGITAL_ONBOARDING.get(stream) or f"onvoard.{stream}"
+
+
+async def _refused(bridge: Bridge, kind: str, started: datetime, error: Denied) -> None:
+    """Whether these are the credentials of this mirror's account could not even be asked."""
+
+    def record(conn: Connection) -> None:
+        run_id = cursors.start_run(conn, kind, started)
+        cursors.finish_run(conn, run_id, "denied", _why(error), bridge.now())
+
+    await bridge.db.run(record)
 
 
 async def _tidy(db: Database) -> None:
@@ -148,11 +201,11 @@ async def backfill(
         for resource in resources:
             for name in pulls.get(resource, ()):
                 work = cycle.onvoard.backfill(name, since, until) if name in timed else cycle.onvoard.listing(name)
-                cycle.report.pulled[name] += await work
+                await cycle.read(name, work)
             if resource == "templates":
-                cycle.report.pulled["templates"] += await cycle.digital.templates()
+                await cycle.read("templates", cycle.digital.templates())
             if resource == "objectives":
-                cycle.report.pulled["objectives"] += await cycle.digital.objectives()
+                await cycle.read("objectives", cycle.digital.objectives())
         await bridge.db.run(lambda conn: people.adopt(conn, bridge.now()))
 
     return await run(bridge, "backfill", work, progress)
@@ -164,11 +217,13 @@ async def import_file(
     """A Digital Onboarding export into the mirror. No platform is asked."""
     run_id = await db.run(lambda conn: cursors.start_run(conn, "import", now()))
     counts: dict[str, Any] = {}
-    outcome = "failed"
+    outcome, headway = "failed", Headway(progress)
     try:
-        result = await import_export(lines, db, run_id, now, progress)
+        async with headway.told(db, run_id, now):
+            result = await import_export(lines, db, run_id, now, headway)
         await db.run(lambda conn: people.adopt(conn, now()))
-        outcome, counts = "partial" if result.bad else "ok", {"imported": result.rows, "bad_rows": len(result.bad)}
+        outcome = "partial" if result.bad else "ok" if result.rows else "empty as expected"
+        counts = {"imported": result.rows, "bad_rows": len(result.bad)}
         return result
     finally:
         await db.run(lambda conn: cursors.finish_run(conn, run_id, outcome, counts, now()))

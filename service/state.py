@@ -1,38 +1,33 @@
-"""The state of the whole bridge at a glance: is it in sync and, if not, why; for the command line and the dashboard."""
+"""The state of the whole bridge at a glance, for the command line and the dashboard: is it in sync and, if not, why and
+since when; what is it doing, how much is left, and what needs a person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from service import restoring
+from service import marks, outlook, reasons
 from service.errors import SettingsError
 from service.loader_files import read_loaders
+from service.reasons import Reason
 from service.settings import Settings
-from service.store import firing_reports, freshness, jobs, loaded, reports, restoration
+from service.store import firing_reports, freshness, health, jobs, loaded, reports, restoration
 from service.store.database import Connection
-from service.text import SIDES
 
 HOUR = timedelta(hours=1)
-EMPTIED = "contact-bridge sync --full --allow-mass-change"
 RESTORED = "the mirror was restored from a backup, and is read anew by the next: contact-bridge sync"
-_WELL = ("ok", "held")
-_WAITING = {
-    "pending": "wait to be pushed",
-    "sending": "are being pushed",
-    "unknown": "were sent without an answer",
-    "held": "are held by the brake",
-}
+_OF_PROGRESS = ("progress", "told_at")
 
 
 def gather(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any]:
     """The whole report. Its keys are relied upon by scripts."""
-    outbox = reports.outbox_counts(conn)
+    outbox, runs, waiting = reports.outbox_counts(conn), reports.last_runs(conn), health.waiting(conn)
+    at_work = outlook.doing(runs, now)
     report: dict[str, Any] = {
         "people": reports.people(conn),
         "cursors": reports.cursors(conn, now),
-        "runs": reports.last_runs(conn),
+        "runs": runs,
         "outbox": outbox,
         "dead_letters": sum(counts.get("dead", 0) for counts in outbox.values()),
         "conflicts": reports.open_conflicts(conn),
@@ -44,12 +39,38 @@ def gather(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any
         "rules": firing_reports.rules(conn),
         "loaders": loaders_of(conn, settings),
         "restored": restored(conn),
+        "doing": at_work,
+        "left": outlook.left(conn, waiting, at_work, now, settings),
+        "streams": health.streams(conn),
+        "last_run": health.last_run(conn),
+        "last_change": health.last_change(conn),
     }
-    behind = restoration.is_unread(conn) or restoring.is_behind(conn, settings)
-    reasons = [RESTORED] if behind else []
-    reasons += [*_why_not(report, reports.unseen(conn), reports.unfinished_backfills(conn))]
-    reasons += [f"the job {name} is paused: contact-bridge jobs resume {name}" for name in sorted(jobs.paused(conn))]
-    return {"in_sync": not reasons, "reasons": reasons, **report}
+    why = [*_restored(conn, settings), *reasons.why_not(conn, report, waiting, now), *_paused(conn)]
+    report["needs_person"] = outlook.needs_person(conn, report, waiting)
+    report["runs"] = [{name: row[name] for name in row if name not in _OF_PROGRESS} for row in runs]
+    told = [{"reason": each.text, "since": each.since} for each in why]
+    return {"in_sync": not why, "reasons": [each.text for each in why], **report, "why": told}
+
+
+def lasts(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The last run and, where that is another one, the last that carried anything over; each with its title."""
+    last, change = report["last_run"], report["last_change"]
+    found = [("The last run", last)] if last else []
+    if change and (not last or change["id"] != last["id"]):
+        found.append(("The last run that changed something", change))
+    return found
+
+
+def _paused(conn: Connection) -> list[Reason]:
+    paused = sorted(jobs.paused(conn).items())
+    return [Reason(f"the job {name} is paused: contact-bridge jobs resume {name}", since) for name, since in paused]
+
+
+def _restored(conn: Connection, settings: Settings) -> list[Reason]:
+    last = restoration.read(conn)
+    if last is not None and last.unread:
+        return [Reason(RESTORED, last.at)]
+    return [Reason(RESTORED, None)] if marks.is_behind(conn, settings) else []
 
 
 def restored(conn: Connection) -> dict[str, Any] | None:
@@ -83,46 +104,3 @@ def freshness_of(conn: Connection, now: datetime, settings: Settings) -> dict[st
             "suffices": needed <= allowed,
         },
     }  # fmt: skip
-
-
-def _why_not(report: Mapping[str, Any], unseen: Mapping[str, int], unfinished: Iterable[str]) -> Iterable[str]:
-    if not report["cursors"] and not any(run["finished_at"] for run in report["runs"]):
-        yield "nothing was pulled or synced yet"
-    yield from _bad_runs(report["runs"])
-    for hold in report["holds"]:
-        yield f"changes to {SIDES.get(hold['platform'], hold['platform'])} are held: {hold['reason']}"
-    for platform, counts in report["outbox"].items():
-        for state, what in _WAITING.items():
-            if counts.get(state):
-                yield f"{_many(counts[state], 'push', 'pushes')} to {SIDES.get(platform, platform)} {what}"
-    if report["dead_letters"]:
-        yield f"{_many(report['dead_letters'], 'dead letter')}: see contact-bridge outbox list"
-    if report["conflicts"]:
-        yield f"{_many(report['conflicts'], 'open conflict')}: see contact-bridge conflicts list"
-    for loader in report["loaders"]:
-        if loader["stopped"] and loader["enabled"]:
-            yield f"the loader {loader['name']} is stopped: {loader['stopped']}"
-    for platform, number in unseen.items():
-        if number:
-            yield f"{_many(number, 'contact')} of {SIDES[platform]} changed and not yet reconciled"
-    for stream in unfinished:
-        yield f"the pull of {stream} was begun and is not finished"
-    for row in report["freshness"]["streams"]:
-        if row["late"]:
-            age, limit = (timedelta(seconds=row[f"{what}_seconds"]) for what in ("age", "limit"))
-            mends = "contact-bridge sync --full" if row["stream"].startswith("onvoard.") else "contact-bridge sync"
-            yield f"some {row['stream']} were last read {age} ago, and the limit is {limit}: {mends}"
-
-
-def _bad_runs(runs: Iterable[Mapping[str, Any]]) -> Iterable[str]:
-    """The last runs that did not end well, unless a sync has gone through since. Held ones are the brake's to tell."""
-    mended = max((run["id"] for run in runs if run["kind"] == "sync" and run["outcome"] in _WELL), default=0)
-    for run in runs:
-        if run["id"] > mended and run["outcome"] not in _WELL:
-            how = "has not finished" if run["outcome"] == "running" else f"ended as {run['outcome']}"
-            way_out = f"; if it is true: {EMPTIED}" if run["outcome"] == "suspiciously empty" else ""
-            yield f"the last {run['kind']} {how} (run {run['id']}){way_out}"
-
-
-def _many(number: int, one: str, more: str = "") -> str:
-    return f"{number} {one if number == 1 else more or one + 's'}"

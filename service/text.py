@@ -20,3 +20,15 @@ def _visible(found: re.Match[str]) -> str:
     char = found[0]
     code = ord(char)
     return _SHORT.get(char) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def duration(seconds: float | None) -> str:
+    """In the two largest units: `2 d 3 h`."""
+    if seconds is None:
+        return ""
+    left, parts = int(seconds), []
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        number, left = divmod(left, size)
+        if number:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2]) or "0 s"

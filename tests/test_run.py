@@ -29,6 +29,7 @@ from service.settings.models import Schedule
 from service.store import cursors, inbox, migrate
 from service.store import tables as t
 from service.store.database import Database
+from service.store.health import ENDED_WELL
 from service.store.inbox import Incoming
 from tests.web.signing import SECRET
 
@@ -117,7 +118,7 @@ def migrated(url: str) -> None:
 
 
 def ended(url: str, kind: str) -> int:
-    return sum(run.kind == kind and run.outcome == "ok" for run in rows(url, t.runs))
+    return sum(run.kind == kind and run.outcome in ENDED_WELL for run in rows(url, t.runs))
 
 
 def test_on_the_default_file_it_begins_from_nothing(sandbox: Sandbox, start: Start, tmp_path: Path) -> None:

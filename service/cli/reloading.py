@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from service import app, logs
+from service.alerts.watch import Watch
 from service.bridge import Bridge, claim_accounts
 from service.errors import BridgeError, SettingsError
 from service.schedule import Schedule
@@ -50,8 +51,9 @@ class Reloading:
         return await self._held.enter_async_context(app.open_bridge(settings, self._database))
 
     def on_hangup(
-        self, read_again: Callable[[], Settings], jobs: Schedule, receiver: Webhooks, figures: Metrics, pages: Dashboard
-    ) -> None:
+        self, read_again: Callable[[], Settings], jobs: Schedule, receiver: Webhooks, figures: Metrics,
+        pages: Dashboard, watch: Watch,
+    ) -> None:  # fmt: skip
         async def reload() -> None:
             async with self._one_by_one:
                 found = await self._successor(read_again)
@@ -61,6 +63,7 @@ class Reloading:
                 receiver.use(bridge.settings)
                 figures.use(bridge.settings)
                 pages.use(bridge)
+                watch.use(bridge)
                 self._start(_close(self._held, jobs.use(bridge)))
                 self.settings, self._held = bridge.settings, held
 

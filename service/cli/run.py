@@ -48,6 +48,7 @@ async def serve(
     from starlette.applications import Starlette
 
     from service import schedule
+    from service.alerts.watch import Watch
     from service.cli.reloading import Reloading
     from service.errors import BridgeError
     from service.web import dashboard, health, metrics, server, webhooks
@@ -57,20 +58,22 @@ async def serve(
     async with Reloading(database) as reloading:
         bridge = await reloading.open(settings)
         jobs = schedule.Schedule(bridge)
-        fitness = health.Health(database, lambda: jobs.is_running)
+        fitness = health.Health(database, lambda: jobs.is_running, turns=jobs.turns)
         receiver = webhooks.Webhooks(settings, database, jobs.wake, bridge.now)
         figures = metrics.Metrics(settings, database, bridge.now)
         pages = dashboard.Dashboard(bridge, jobs)
+        watch = Watch(bridge)
         answers = Starlette(routes=[*fitness.routes, *figures.routes, *receiver.routes, *pages.routes])
         async with server.serving(answers, listening) as web:
             await jobs.start()
+            watch.start()
             if read_again is not None:
-                reloading.on_hangup(read_again, jobs, receiver, figures, pages)
+                reloading.on_hangup(read_again, jobs, receiver, figures, pages, watch)
             log.info("running", address=server.address(listening), database=database.name)
             waiting = asyncio.create_task(asked_to_stop.wait())
             await asyncio.wait({waiting, web}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")
-            await jobs.stop(GRACE)
+            await asyncio.gather(jobs.stop(GRACE), watch.stop())
             if not waiting.done():
                 waiting.cancel()
                 raise BridgeError("the web server ended by itself", hint="run it again")

@@ -10,38 +10,52 @@ import click
 
 from service.cli import output
 from service.cli.context import Context, pass_context
-from service.text import SIDES
+from service.text import SIDES, duration
 
 HELD_LINES = 20
+_CAME_TO = (("read", "pulled"), ("pushed", "pushed"), ("changed", "changed"))
 
 
 @click.command()
 @output.format_option("table", "json")
 @pass_context
 def status(ctx: Context, output_format: str) -> None:
-    """Is it in sync, and if not, why: cursors, freshness, runs, outbox, dead letters, conflicts, the brake, jobs."""
+    """Is it in sync, and if not, why and since when; what is being done, how much is left, and what needs a person."""
     from service import state
 
+    now = datetime.now(UTC)
     with ctx.database().begin(write=False) as conn:
-        report = state.gather(conn, datetime.now(UTC), ctx.settings)
+        report = state.gather(conn, now, ctx.settings)
     if output_format == "json":
         output.write_json(report)
     else:
-        _show(report)
+        _show(report, state.lasts(report), now)
 
 
-def _show(report: Mapping[str, Any]) -> None:
+def _show(report: Mapping[str, Any], lasts: Iterable[tuple[str, Mapping[str, Any]]], now: datetime) -> None:
     output.write_line("In sync." if report["in_sync"] else "Not in sync:")
-    for reason in report["reasons"]:
-        output.write_line(f"  - {reason}")
+    for each in report["why"]:
+        output.write_line(f"  - {each['reason']}{_since(each['since'], now)}")
+    _at_work(report["doing"], now)
+    _left(report["left"], now)
+    if report["needs_person"]:
+        output.write_heading("Needs a person")
+    for each in report["needs_person"]:
+        number = f"{each['number']} " if each["number"] > 1 else ""
+        output.write_line(f"  - {number}{each['what']}{_since(each['since'], now)}: {each['command']}")
     output.write_heading("People")
     output.write_pairs((name, number) for name, number in report["people"].items())
     _table("Cursors", report["cursors"], {"stream": "stream", "lag_seconds": "lag (s)", "updated_at": "moved"})
+    _table(
+        "Streams", report["streams"],
+        {"stream": "stream", "succeeded_at": "last read", "failing_since": "failing since", "failure": "how"},
+    )  # fmt: skip
     _table(
         "Last runs", report["runs"],
         {"id": "run", "kind": "kind", "outcome": "outcome", "started_at": "started", "finished_at": "finished",
          "counts": "counts"},
     )  # fmt: skip
+    _lasts(lasts)
     pushes = [
         {"platform": platform, "status": state, "pushes": number}
         for platform, counts in report["outbox"].items()
@@ -63,6 +77,49 @@ def _show(report: Mapping[str, Any]) -> None:
     if report["holds"]:
         output.write_line()
         output.write_line(f"Next: contact-bridge plan, then {report['holds'][0]['release_with']}")
+
+
+def _since(at: datetime | None, now: datetime) -> str:
+    return f" (for {duration((now - at).total_seconds())}, since {output.short(at)})" if at is not None else ""
+
+
+def _at_work(runs: Iterable[Mapping[str, Any]], now: datetime) -> None:
+    for number, run in enumerate(runs):
+        if not number:
+            output.write_heading("At work")
+        done = ", ".join(f"{n} {name}" for name, n in run["done"].items() if n)
+        at = f": {run['at']}" if run["at"] else ""
+        so_far = f"; so far {done}" if done else ""
+        output.write_line(f"  - {run['kind']}, run {run['run_id']}{_since(run['since'], now)}{at}{so_far}")
+
+
+def _left(left: Mapping[str, Any], now: datetime) -> None:
+    pushes = {name: name for name in ("platform", "lane", "status", "pushes", "since")}
+    _table("Left to push", left["pushes"], pushes)
+    shares = [f"{row['share']:.0%}" if row["share"] is not None else "" for row in left["backfills"]]
+    backfills = [{**row, "share": share} for row, share in zip(left["backfills"], shares, strict=True)]
+    _table("Left to pull", backfills, {"stream": "stream", "left": "windows left", "windows": "of", "share": "read"})
+    if left["inbox"]:
+        output.write_line(f"Webhook events that wait: {left['inbox']}")
+    for each in left["estimates"]:
+        least = "about " if each["by"] == "pace" else "by the settings' rates no less than "
+        output.write_line(f"{each['what']}: {each['left']} left, {least}{duration(each['seconds'])}")
+    if left["done_at"] is not None:
+        output.write_line(f"Done in about {duration((left['done_at'] - now).total_seconds())}.")
+
+
+def _lasts(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    for title, run in runs:
+        ended = output.short(run["finished_at"])
+        output.write_heading(f"{title}: {run['kind']}, run {run['id']}, {run['outcome']}, ended {ended}")
+        counted = [(name, _tally(run[what])) for name, what in _CAME_TO if _tally(run[what])]
+        output.write_pairs(counted or [("nothing", "")])
+
+
+def _tally(counts: Any) -> str:
+    if not isinstance(counts, Mapping):
+        return str(counts)
+    return ", ".join(f"{name}: {number}" for name, number in counts.items() if number)
 
 
 def _fresh(freshness: Mapping[str, Any]) -> None:

@@ -38,6 +38,7 @@ def sync(
     database = ctx.database(create=True)
     history_of = _history_of(ctx, database, yes) if include_history else []
     from service import app, runs
+    from service.alerts.watch import after_command
     from service.cli.progress import progress
     from service.store.lease import lease
 
@@ -49,7 +50,16 @@ def sync(
                     progress=shown,
                 )  # fmt: skip
 
-    report = ctx.run(work())
+    async def work_and_tell() -> Report:
+        try:
+            report = await work()
+        except Exception:
+            await after_command(ctx.settings, database)
+            raise
+        await after_command(ctx.settings, database)
+        return report
+
+    report = ctx.run(work_and_tell())
     tell(report)
     return 3 if report.needs_person else 0
 

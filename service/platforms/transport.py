@@ -104,6 +104,12 @@ class Transport:
             trust_env=trust_env,
         )
 
+    @property
+    def silent_since(self) -> datetime | None:
+        """Since when the platform has not answered, where nobody is let through because of that."""
+        state = self.pace.state
+        return state.silent_since if state.breaker != "closed" else None
+
     async def aclose(self) -> None:
         await self.pace.aclose()
         await self._client.aclose()

@@ -26,7 +26,16 @@ from pydantic import (
 from service.errors import SettingsError
 from service.settings import turns, values
 from service.settings.turns import Cron, Hours, Turn
-from service.settings.values import BaseAddress, Duration, Moment, PublicAddress, Secret, is_loopback
+from service.settings.values import (
+    BaseAddress,
+    Command,
+    Duration,
+    HookAddress,
+    Moment,
+    PublicAddress,
+    Secret,
+    is_loopback,
+)
 
 Interval = Annotated[Duration, AfterValidator(values.positive)]
 JobTurn = Annotated[Turn, BeforeValidator(turns.turn)]
@@ -181,6 +190,15 @@ class Verify(Group):
     repair: bool = False
 
 
+class Alerts(Group):
+    """Who is told when the bridge degrades, and when it has recovered."""
+
+    url: HookAddress | None = None
+    secret: Secret | None = None  # signs what is posted
+    command: Command | None = None
+    after: Duration = every("5m")
+
+
 class Paths(Group):
     """Absolute once loaded. What is absent there has a built-in default."""
 
@@ -207,6 +225,7 @@ class Settings(Group):
     activities: Activities = Activities()
     schedule: Schedule = Schedule()
     verify: Verify = Verify()
+    alerts: Alerts = Alerts()
     paths: Paths = Paths()
     log: Log = Log()
     state_dir: Path = Field(default_factory=lambda: user_state_path("contact-bridge", appauthor=False))

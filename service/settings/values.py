@@ -3,7 +3,9 @@ which never contains the value: whoever reports it knows whether the value may b
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from datetime import UTC, date, datetime, time, timedelta
 from ipaddress import IPv4Address, ip_address, ip_network
 from string import Formatter
@@ -105,6 +107,30 @@ def base_address(value: object) -> str:
     return text
 
 
+def hook_address(value: object) -> object:
+    """Where alerts are posted to. It may carry a token in its path or query, so that it is a secret itself."""
+    if not isinstance(value, str | SecretStr):
+        raise ValueError("must be text in quotes")
+    text = (value.get_secret_value() if isinstance(value, SecretStr) else value).strip()
+    base_address(text.partition("?")[0])
+    if not text.isascii() or re.search(r"[\s\x00-\x1f\x7f\\#]", text):
+        raise ValueError("must be an address without spaces, backslashes, fragments or control characters")
+    return text
+
+
+def command(value: object) -> object:
+    """A program and its arguments; in the environment as a JSON list, or as words quoted like in a shell."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.lstrip().startswith("[") else shlex.split(value)
+        except ValueError:
+            raise ValueError('must be a list such as ["/usr/local/bin/page", "bridge"]') from None
+    words = value if isinstance(value, list | tuple) else ()
+    if not words or not all(isinstance(word, str) and "\0" not in word for word in words) or not words[0].strip():
+        raise ValueError('must be a list such as ["/usr/local/bin/page", "bridge"]')
+    return tuple(words)
+
+
 def secret(value: object) -> object:
     """Surrounding white space is a slip of the editor; what is left has to fit into an HTTP header."""
     if isinstance(value, SecretStr):
@@ -144,5 +170,7 @@ def signed(value: str) -> str:
 Duration = Annotated[timedelta, BeforeValidator(duration)]
 Moment = Annotated[datetime, BeforeValidator(moment)]
 Secret = Annotated[SecretStr, BeforeValidator(secret)]
+HookAddress = Annotated[SecretStr, BeforeValidator(hook_address)]
+Command = Annotated[tuple[str, ...], BeforeValidator(command)]
 PublicAddress = Annotated[str, BeforeValidator(public_address)]
 BaseAddress = Annotated[str, BeforeValidator(base_address)]

@@ -81,7 +81,7 @@ def start_run(conn: Connection, kind: str, now: datetime) -> int:
 _FINISH = (
     update(t.runs)
     .where(t.runs.c.id == bindparam("run"))
-    .values(outcome=bindparam("how"), counts=bindparam("figures"), finished_at=bindparam("now"))
+    .values(outcome=bindparam("how"), counts=bindparam("figures"), finished_at=bindparam("now"), progress=None)
 )
 
 

@@ -268,6 +268,18 @@ def new_conflicts(conn: Connection, run_id: int) -> int:
     return len(conn.execute(_NEW, {"run": run_id}).all())
 
 
+_CHANGED = (
+    select(t.changes.c.platform, t.changes.c.field, func.count())
+    .where(t.changes.c.run_id == bindparam("run"))
+    .group_by(t.changes.c.platform, t.changes.c.field)
+)
+
+
+def changed(conn: Connection, run_id: int) -> dict[str, int]:
+    """How many values a run has carried over, by `platform.field`."""
+    return {f"{platform}.{field}": n for platform, field, n in conn.execute(_CHANGED, {"run": run_id})}
+
+
 def hold(
     conn: Connection, platform: Platform, *, changed: int, linked: int, reason: str, run_id: int, now: datetime
 ) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Select, case, func, or_, select, text, union
 from service.core.mapping import normal_email
 from service.store import tables as t
 from service.store.cursors import count
+from service.store.health import ENDED_WELL
 from service.store.outbox import Lane
 
 Row = dict[str, Any]
@@ -89,9 +90,9 @@ def waiting_since(conn: Connection) -> datetime | None:
 
 
 def last_successes(conn: Connection) -> dict[str, datetime]:
-    """Kind of run -> when one last ended well, held by the brake or not."""
+    """Kind of run -> when one last ended well (`health.ENDED_WELL`)."""
     r = t.runs.c
-    query = select(r.kind, func.max(r.finished_at)).where(r.outcome.in_(["ok", "held"])).group_by(r.kind)
+    query = select(r.kind, func.max(r.finished_at)).where(r.outcome.in_(ENDED_WELL)).group_by(r.kind)
     return {kind: at for kind, at in conn.execute(query.order_by(r.kind)) if at is not None}
 
 
@@ -172,12 +173,6 @@ def unseen(conn: Connection) -> dict[str, int]:
     """Contacts that changed and that no cycle has looked at yet, by platform."""
     ov, do = t.onvoard_contacts, t.digital_onboarding_contacts
     return {"onvoard": count(conn, ov, ov.c.dirty), "digital_onboarding": count(conn, do, do.c.dirty)}
-
-
-def unfinished_backfills(conn: Connection) -> list[str]:
-    """Streams with windows that were begun and are not done."""
-    query = select(t.windows.c.stream).where(~t.windows.c.done).distinct().order_by(t.windows.c.stream)
-    return list(conn.execute(query).scalars())
 
 
 # --- conflicts and outbox

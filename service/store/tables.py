@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, UniqueConstraint
 
+from service.store.health_tables import alert_messages, alerts, streams
 from service.store.platform_tables import (
     digital_onboarding_contacts,
     digital_onboarding_journeys,
@@ -28,6 +29,8 @@ from service.store.types import Id, Json, UtcDateTime
 __all__ = [
     "Table",
     "accounts",
+    "alert_messages",
+    "alerts",
     "bases",
     "changes",
     "conflicts",
@@ -63,6 +66,7 @@ __all__ = [
     "rule_states",
     "runs",
     "separations",
+    "streams",
     "surprises",
     "sweep_slices",
     "tombstones",
@@ -291,6 +295,9 @@ runs = Table(
     Column("finished_at", UtcDateTime),
     Column("outcome", Text),
     Column("counts", Json),
+    Column("progress", Json),  # how far it is (`service.headway`), while it runs
+    Column("told_at", UtcDateTime),  # when it last said so
+    Index("ix_runs_kind_id", "kind", "id"),
     sqlite_autoincrement=True,
 )
 

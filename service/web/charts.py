@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from service.store.health import ENDED_WELL
+
 HOURS = 24
 WIDTH, HEIGHT = 480, 120
 _HOUR = timedelta(hours=1)
-_WELL = ("ok", "held")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def _waits(runs: Sequence[Mapping[str, Any]], pulls: set[str], now: datetime) ->
     """Each wait belongs to the hour in which it ended; one that lasts, to the last."""
     longest, later = [0] * HOURS, dict[str, datetime]()
     for run in runs:
-        if run["kind"] not in pulls or run["outcome"] not in _WELL:
+        if run["kind"] not in pulls or run["outcome"] not in ENDED_WELL:
             continue
         until = later.get(run["kind"], now)
         if (hour := _hour(until, now)) is not None:

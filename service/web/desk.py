@@ -20,7 +20,7 @@ from service.bridge import Bridge
 from service.errors import BridgeError, Busy, DatabaseError, NobodyFound, PlatformError
 from service.logs import place
 from service.store.database import Connection
-from service.text import SIDES
+from service.text import SIDES, duration
 from service.web import showing
 from service.web.access import is_from_here, is_local
 from service.web.session import Sessions
@@ -79,7 +79,7 @@ class Desk:
             loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True, finalize=showing.shown,
         )  # fmt: skip
-        self._templates.filters |= {"duration": showing.duration, "words": showing.words, "tally": showing.tally}
+        self._templates.filters |= {"duration": duration, "words": showing.words, "tally": showing.tally}
         self._templates.globals |= {"SIDES": SIDES}
 
     def use(self, bridge: Bridge) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from service.text import clean
+from service.text import clean, duration
 
 
 def shown(value: Any) -> Any:
@@ -34,18 +34,6 @@ def _time(value: datetime) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(
         at.strftime("%Y-%m-%dT%H:%M:%SZ"), at.strftime("%Y-%m-%d %H:%M:%S UTC")
     )
-
-
-def duration(seconds: float | None) -> str:
-    """In the two largest units: `2 d 3 h`."""
-    if seconds is None:
-        return ""
-    left, parts = int(seconds), []
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
-        number, left = divmod(left, size)
-        if number:
-            parts.append(f"{number} {unit}")
-    return " ".join(parts[:2]) or "0 s"
 
 
 def words(name: Any) -> str:

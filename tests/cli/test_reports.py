@@ -78,7 +78,8 @@ def test_why_it_is_not_in_sync(mirror: Database) -> None:
         report = gather(conn, NOW, Settings())
     assert list(report) == [
         "in_sync", "reasons", "people", "cursors", "runs", "outbox", "dead_letters", "conflicts", "holds", "jobs",
-        "surprises", "freshness", "verifications", "rules", "loaders", "restored",
+        "surprises", "freshness", "verifications", "rules", "loaders", "restored", "doing", "left", "streams",
+        "last_run", "last_change", "needs_person", "why",
     ]  # fmt: skip
     assert report["in_sync"] is False
     assert (report["dead_letters"], report["conflicts"]) == (1, 1)

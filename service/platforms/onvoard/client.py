@@ -66,6 +66,10 @@ class OnVoard:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    @property
+    def silent_since(self) -> datetime | None:
+        return self._transport.silent_since
+
     async def aclose(self) -> None:
         await self._transport.aclose()
 

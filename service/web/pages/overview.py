@@ -17,8 +17,10 @@ from service.web.desk import Desk
 def routes(desk: Desk) -> list[Route]:
     def look(conn: Connection) -> dict[str, Any]:
         now = desk.bridge.now()
+        told = state.gather(conn, now, desk.settings)
         return {
-            "told": state.gather(conn, now, desk.settings),
+            "told": told,
+            "lasts": state.lasts(told),
             "successes": reports.last_successes(conn),
             "since": reports.waiting_since(conn),
             "now": now,
