@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from service.bridge import Bridge, local_now, no_surprises
@@ -10,6 +10,7 @@ from service.core.loaders import announced
 from service.core.records import Platform
 from service.loader_files import read_loaders
 from service.mapping_file import field_map
+from service.metrics import Requests
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.wire import JourneyForm
 from service.platforms.onvoard.client import OnVoard
@@ -25,13 +26,15 @@ def open_database(settings: Settings) -> Database:
 
 
 @asynccontextmanager
-async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]:
-    """Clients for both platforms on a database that is the caller's to close."""
+async def open_bridge(
+    settings: Settings, db: Database, meters: Mapping[str, Requests] | None = None
+) -> AsyncIterator[Bridge]:
+    """Clients for both platforms on a database that is the caller's to close. `meters`: what counts their requests."""
     settings.require_platforms()
     ov, do = settings.onvoard, settings.digital_onboarding
     assert ov.api_key and do.client_id and do.client_secret
     max_wait = settings.limits.max_wait.total_seconds()
-    surprises = no_surprises()
+    surprises, meters = no_surprises(), meters or {}
     onvoard = OnVoard(
         ov.base_url,
         ov.api_key.get_secret_value(),
@@ -42,6 +45,7 @@ async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]
             max_wait=max_wait,
             bucket=SharedBucket(db, Platform.ONVOARD, local_now),
         ),
+        meter=meters.get(Platform.ONVOARD),
         on_surprise=surprises[Platform.ONVOARD].update,
     )
     digital = DigitalOnboarding(
@@ -57,6 +61,7 @@ async def open_bridge(settings: Settings, db: Database) -> AsyncIterator[Bridge]
             max_wait=max_wait,
             bucket=SharedBucket(db, Platform.DIGITAL_ONBOARDING, local_now),
         ),
+        meter=meters.get(Platform.DIGITAL_ONBOARDING),
         on_surprise=surprises[Platform.DIGITAL_ONBOARDING].update,
     )
     async with onvoard, digital:

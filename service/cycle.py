@@ -20,6 +20,7 @@ from service.core.records import Platform
 from service.core.rules import SetMetaPublic
 from service.core.windows import EPOCH
 from service.decide import acting, brake, consent_lane, deletion, examining, happenings, linking, loading, merging
+from service.decide.decisions import Decisions
 from service.decide.frame import Frame
 from service.errors import PlatformError, Unreachable
 from service.extract.digital_onboarding import DigitalReader
@@ -76,6 +77,7 @@ class Cycle:
         self.report = Report(run_id)
         self._asked: set[str] = set()
         self._anew = False
+        self._decisions = Decisions(bridge.db, run_id)
         self.headway = progress = Headway(progress)
         batch = bridge.settings.digital_onboarding.batch_size
         self.onvoard = OnvoardReader(
@@ -264,6 +266,7 @@ class Cycle:
         for platform in held.keys() - self.report.held.keys():  # at once, and once in a run
             _log.warning("held by the brake", platform=platform.value, why=held[platform], hint="contact-bridge status")
         self.report.held = held
+        await self._decisions.tell()
 
     async def _in_batches(self, batches: Sequence[Batch], frame: Frame) -> None:
         for batch in batches:

@@ -95,7 +95,7 @@ PULLS = tuple(job.name for job in JOBS if job.pulls)
 
 QUIET = ("sweep", "verify")
 """These rest in the quiet hours."""
-_LOOKS = ("inbox", "sweep")
+LOOKS = ("inbox", "sweep")
 """Most of their turns find nothing to do, and leave no run: which of them were missed nobody can tell."""
 
 
@@ -202,7 +202,7 @@ def note_missed(conn: Connection, bridge: Bridge, job: Job, counted: datetime | 
     """Counts the turns since the last run that nobody took, those up to `counted` are known. The one that begins now
     makes up for all of them."""
     since = jobs.idle_since(conn, job.name)
-    if since is None or job.name in _LOOKS:
+    if since is None or job.name in LOOKS:
         return 0
     missed = passed(bridge.settings, job, max(since, counted or since), bridge.now()) - 1
     if missed > 0:

@@ -17,7 +17,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 HIDDEN = "***"
 
 # Their info is about themselves, and httpx's would name people in URLs.
-_QUIET = ("alembic", "apscheduler", "asyncio", "httpcore", "httpx", "sqlalchemy", "stamina", "uvicorn")
+_QUIET = (
+    "alembic", "apscheduler", "asyncio", "httpcore", "httpx", "opentelemetry", "sentry_sdk", "sqlalchemy", "stamina",
+    "urllib3", "uvicorn",
+)  # fmt: skip
 
 _LOCAL = r"[\w.+\-!#$%^~]"  # no asterisk: what is masked stays as it is
 _EMAIL = re.compile(

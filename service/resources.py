@@ -1,8 +1,9 @@
-"""Where the files that travel with the code are: inside the package when installed from a wheel,
-at the top of the checkout otherwise."""
+"""What travels with the code: its version, and where its files are (inside the package when installed from a wheel,
+at the top of the checkout otherwise)."""
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -16,6 +17,13 @@ def migrations_dir() -> Path:
 def config_dir() -> Path:
     """The default configuration: `bridge.toml` as an example, and the built-in defaults of the other files."""
     return _find("config")
+
+
+def version() -> str:
+    try:
+        return metadata.version("contact-bridge")
+    except metadata.PackageNotFoundError:  # a checkout that was never installed
+        return "unknown"
 
 
 def _find(name: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from service import restoring
+from service import restoring, telemetry
 from service.bridge import Bridge, Report, claim_accounts, local_now
 from service.core.records import Platform
 from service.core.rules import Rule
@@ -55,10 +55,11 @@ async def run(
         raise
     await restoring.notice(bridge)
     run_id = await bridge.db.run(lambda conn: cursors.start_run(conn, kind, started))
+    structlog.contextvars.bind_contextvars(run_id=run_id)  # for all that is told of it, also when it is over
     cycle = Cycle(bridge, run_id, started, progress)
     outcome, why = "", dict[str, Any]()
     try:
-        with priority(_PRIORITIES.get(kind, Priority.LIVE)):
+        with priority(_PRIORITIES.get(kind, Priority.LIVE)), telemetry.run(kind, run_id):
             async with cycle.headway.told(bridge.db, run_id, bridge.now):
                 await work(cycle)
         await cycle.conclude()

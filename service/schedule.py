@@ -15,7 +15,7 @@ from apscheduler.schedulers.base import STATE_RUNNING
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from service import jobs, setup
+from service import jobs, setup, telemetry
 from service.bridge import Bridge, Report, claim_accounts
 from service.errors import BridgeError, Busy, PlatformError
 from service.jobs import JOBS, PULLS, RELEASE, Job, intervals
@@ -192,6 +192,7 @@ class Schedule:
         task = asyncio.current_task()
         if task is None or self.stopping:
             return
+        structlog.contextvars.clear_contextvars()  # whoever woke the scheduler may have been in a run
         if job.name == "inbox":
             self._woken = False
         self._running.add(task)
@@ -286,6 +287,7 @@ class Schedule:
             told |= {"platform": error.platform, "call": error.call, "status": error.status}
         elif not isinstance(error, BridgeError):
             told["error"] = f"unexpected {type(error).__name__}{place(error)}"
+            telemetry.defect(error, job=job.name)
         if isinstance(error, BridgeError) and error.hint:
             told["hint"] = error.hint
         log.error("job failed", **told)

@@ -32,7 +32,7 @@ class Context:
         self.loaded_settings: Settings | None = None
         self._overrides: dict[str, object] = {}
         self._closing = ExitStack()
-        self._logs = False
+        self._logs = self._telemetry = False
 
     def override(self, key: str, value: object) -> None:
         """A command line option that is a setting (`limits.max_wait`); before the settings are first asked for."""
@@ -66,6 +66,23 @@ class Context:
             logs.setup(log.format, "warning" if unasked else log.level, secrets)
             self._logs = True
 
+    def set_up_telemetry(self) -> None:
+        """Once, where the settings ask for it. Raises SettingsError."""
+        asked = self.settings.telemetry
+        if not self._telemetry and (asked.otlp_endpoint or asked.sentry_dsn):
+            from service import telemetry
+            from service.resources import version
+
+            self._closing.callback(telemetry.set_up(self.settings, version()))
+            self._telemetry = True
+
+    def report(self, error: BaseException) -> None:
+        """A defect, to whoever is to hear of it."""
+        if self._telemetry:
+            from service import telemetry
+
+            telemetry.defect(error, part="cli")
+
     def database(self, *, create: bool = False) -> Database:
         """The migrated mirror, or an error that names the command to run.
 
@@ -94,6 +111,7 @@ class Context:
         import asyncio
 
         self.set_up_logs(quietly=True)
+        self.set_up_telemetry()
         look_for_garbage()
         return asyncio.run(main)
 

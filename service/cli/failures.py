@@ -103,6 +103,7 @@ def _unexpected(error: BaseException, shared: Context) -> int:
     """A defect of ours. Its message may hold anything, so only its kind and place are shown, and the scrubbed rest
     only to those who asked for it."""
     kind = type(error).__name__
+    shared.report(error)
     click.echo(f"Error: unexpected {kind}{_place(error)}", err=True)
     settings = shared.loaded_settings
     if settings is None or settings.log.level != "debug":

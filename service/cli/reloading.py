@@ -13,7 +13,9 @@ import structlog
 from service import app, logs
 from service.alerts.watch import Watch
 from service.bridge import Bridge, claim_accounts
+from service.core.records import Platform
 from service.errors import BridgeError, SettingsError
+from service.metrics import Requests
 from service.schedule import Schedule
 from service.settings import Settings
 from service.settings.loading import for_running
@@ -34,6 +36,7 @@ class Reloading:
         self._tasks: set[asyncio.Task[None]] = set()
         self._one_by_one = asyncio.Lock()
         self._secrets: set[str] = set()
+        self.meters = {platform.value: Requests() for platform in Platform}
 
     async def __aenter__(self) -> Reloading:
         return self
@@ -48,7 +51,7 @@ class Reloading:
 
     async def open(self, settings: Settings) -> Bridge:
         self.settings, self._secrets = settings, set(settings.secrets())
-        return await self._held.enter_async_context(app.open_bridge(settings, self._database))
+        return await self._held.enter_async_context(app.open_bridge(settings, self._database, self.meters))
 
     def on_hangup(
         self, read_again: Callable[[], Settings], jobs: Schedule, receiver: Webhooks, figures: Metrics,
@@ -61,7 +64,7 @@ class Reloading:
                     return
                 bridge, held = found
                 receiver.use(bridge.settings)
-                figures.use(bridge.settings)
+                figures.use(bridge)
                 pages.use(bridge)
                 watch.use(bridge)
                 self._start(_close(self._held, jobs.use(bridge)))
@@ -79,7 +82,7 @@ class Reloading:
         held = AsyncExitStack()
         try:
             settings, waiting = for_running(read_again(), self.settings)
-            bridge = await held.enter_async_context(app.open_bridge(settings, self._database))
+            bridge = await held.enter_async_context(app.open_bridge(settings, self._database, self.meters))
             await claim_accounts(bridge)
         except BaseException as error:
             await held.aclose()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from service import telemetry
 from service.core.records import Platform
 from service.errors import OutcomeUnknown, PlatformError, Rejected, SuspiciouslyEmpty, TooLarge
 from service.extract.refused import refuse
@@ -46,9 +47,11 @@ class DigitalReader:
         self.batch_size = batch_size
         self.refused: Counter[str] = Counter()  # records without an id, by stream
 
+    @telemetry.pull("digital_onboarding", "templates")
     async def templates(self) -> int:
         return await self._listing("templates", await self.client.list_templates(), t.digital_onboarding_templates)
 
+    @telemetry.pull("digital_onboarding", "objectives")
     async def objectives(self) -> int:
         return await self._listing("objectives", await self.client.list_objectives(), t.digital_onboarding_objectives)
 
@@ -72,6 +75,7 @@ class DigitalReader:
         await refuse(self.db, Platform.DIGITAL_ONBOARDING, stream, refused, self.run_id, self.now())
         self.refused[stream] += len(refused)
 
+    @telemetry.pull("digital_onboarding", "contacts")
     async def probe_due(self, before: datetime) -> int:
         """Ask about every contact whose last answer is older than `before`. -> how many were asked about"""
         after, asked = "", 0
@@ -146,6 +150,7 @@ class DigitalReader:
         absorb.digital_contacts(conn, still, origin="refresh", asked_at=at, run_id=self.run_id, now=self.now())
         return len(gone)
 
+    @telemetry.pull("digital_onboarding", "contacts")
     async def list_all(self) -> int:
         """The undocumented list, for those whose token may call it (`digital_onboarding.refresh = "list"`)."""
         read = 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from service import telemetry
 from service.core import windows
 from service.core.records import Platform
 from service.core.windows import EPOCH, LEAD, PAGE, SECOND, Position
@@ -133,6 +134,7 @@ class OnvoardReader:
             yield Step(page, following.before if following.page == 1 else None, last=False)
             position = following
 
+    @telemetry.pull("onvoard")
     async def new(self, name: str, *, allow_empty: bool = False) -> int:
         """Records since the cursor; everything, by windows, where there is none yet. -> how many were read"""
         stream = self.streams[name]
@@ -149,6 +151,7 @@ class OnvoardReader:
             await keeper.flush(lambda conn: cursors.put(conn, f"onvoard.{name}", began or since, self.now()))
         return read
 
+    @telemetry.pull("onvoard")
     async def backfill(
         self, name: str, since: datetime | None = None, until: datetime | None = None, *, allow_empty: bool = False
     ) -> int:
@@ -275,6 +278,7 @@ class OnvoardReader:
             self.progress.advance("contacts", len(batch))
         return read
 
+    @telemetry.pull("onvoard")
     async def listing(self, name: str) -> int:
         """The short lists without a time: read whole, page by page; what is gone leaves the mirror. -> how many"""
         listed, read, number = self.listings[name], set[str](), 1

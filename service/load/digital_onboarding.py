@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from service.core.consent import check_payload
 from service.core.records import Platform
@@ -19,6 +20,7 @@ from service.errors import (
     TooLarge,
     Verdict,
 )
+from service.load.batches import Batches
 from service.load.queue import Queue, Row
 from service.load.settle import Settler
 from service.platforms.digital_onboarding.models import Journey
@@ -30,6 +32,7 @@ from service.store.outbox import Lane, Operation
 if TYPE_CHECKING:
     from service.platforms.digital_onboarding.client import DigitalOnboarding
 
+T = TypeVar("T")
 _PLATFORM = Platform.DIGITAL_ONBOARDING
 UNCLEAR = "nobody can tell whether this further journey was started: look for it on Digital Onboarding"
 
@@ -61,6 +64,17 @@ class DigitalPushes:
             await self._send_batch(contacts)
         return failed
 
+    def _batch(self, rows: Sequence[Row]) -> Batches:
+        """Each request is one."""
+        batch = Batches(_PLATFORM, Lane(rows[0]["lane"]), self.now, 1)
+        batch.begin()
+        return batch
+
+    async def _settled(self, batch: Batches, rows: Sequence[Row], settle: Callable[[Connection], T]) -> T:
+        result, became = await self.db.run(lambda conn: (settle(conn), batch.count(conn, rows)))
+        batch.add(became)
+        return result
+
     def _take(self, conn: Connection, lane: Lane, after: int) -> list[Row]:
         size = rates.batch_size(conn, _PLATFORM, self.batch_size)
         return self.queue.take(conn, size, after, lane=lane, platform=_PLATFORM)
@@ -71,6 +85,7 @@ class DigitalPushes:
         bodies = await self._bodies(rows)
         for body in bodies:
             check_payload(_PLATFORM, body)
+        batch = self._batch(rows)
         try:
             answer = await self.client.upsert_contacts(bodies)
         except PlatformError as error:
@@ -81,7 +96,7 @@ class DigitalPushes:
                 await self._send_batch(rows[:middle], whole=False)
                 await self._send_batch(rows[middle:], whole=False)
                 return
-            if await self.db.run(lambda conn, error=error: self.queue.failed(conn, rows, error)):  # type: ignore[misc]
+            if await self._settled(batch, rows, partial(self.queue.failed, rows=rows, error=error)):
                 raise error from None
             return
         except RuleBroken as error:
@@ -92,7 +107,7 @@ class DigitalPushes:
             self.settler.digital_batch(conn, rows, answer, self.now())
             rates.batch_passed(conn, _PLATFORM, len(rows), self.batch_size)
 
-        await self.db.run(settle)
+        await self._settled(batch, rows, settle)
 
     async def _bodies(self, rows: Sequence[Row]) -> list[Row]:
         """What is sent. A written meta_public may replace the whole of it: the other keys are said again."""
@@ -112,13 +127,14 @@ class DigitalPushes:
     async def _send_apart(self, rows: Sequence[Row], error: RuleBroken) -> None:
         """The client refuses one of them before anything is sent: find out which."""
         if len(rows) == 1:
-            await self.db.run(lambda conn: self.queue.failed(conn, rows, error))
+            await self._settled(self._batch(rows), rows, partial(self.queue.failed, rows=rows, error=error))
             return
         for row in rows:
             await self._send_batch([row], whole=False)
 
     async def _start_all(self, rows: Sequence[Row]) -> dict[str, BaseException]:
         """Journeys, side by side. A template that is gone is a dead letter."""
+        batch = self._batch(rows)
         outcomes = await asyncio.gather(*(self._start(row) for row in rows), return_exceptions=True)
 
         def settle(conn: Connection) -> dict[str, BaseException]:
@@ -134,7 +150,7 @@ class DigitalPushes:
             self.settler.journeys(conn, started, self.now())
             return failed
 
-        return await self.db.run(settle)
+        return await self._settled(batch, rows, settle)
 
     async def _start(self, row: Row) -> Journey:
         payload = row["payload"]

@@ -4,12 +4,14 @@ together by the next one, which also takes the next pushes."""
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from service.load.batches import Batches, Became
 from service.load.queue import Row
 from service.store import outbox
 from service.store.database import Connection, Database
@@ -33,6 +35,7 @@ class _Settled:
     in_vain: int = 0
     stop: BaseException | None = None
     taken: list[Row] = field(default_factory=list)
+    became: Became = field(default_factory=Counter)
 
 
 class Flight:
@@ -51,8 +54,10 @@ class Flight:
         push: Callable[[Row], Coroutine[Any, Any, Any]],
         settle: Callable[[Connection, Answered], dict[str, BaseException]],
         stops: Callable[[BaseException], bool],
+        batches: Batches,
     ) -> None:
         self.db, self.now, self.take, self.push, self.settle, self.stops = db, now, take, push, settle, stops
+        self._batches = batches
         self._reached, self._in_vain = 0, 0
         self._failures: dict[str, BaseException] = {}
         self._stop: BaseException | None = None
@@ -69,11 +74,13 @@ class Flight:
                 progress(len(leaving))
                 sent += len(leaving)
                 for row in leaving:
+                    self._batches.begin()
                     task = asyncio.create_task(self.push(row))
                     self._tasks[task] = row
                     task.add_done_callback(self._landed)
                 await self._some_answers()
         finally:
+            self._batches.tell()
             await self._break_off()
         if failure := self._stop or next(iter(self._failures.values()), None):
             raise failure
@@ -83,6 +90,7 @@ class Flight:
         """One transaction. -> what may leave after it"""
         answered, self._answered = self._answered, []
         settled = await self.db.run(lambda conn: self._settle_and_take(conn, answered))
+        self._batches.add(settled.became)
         self._failures |= settled.failed
         self._in_vain, self._stop = settled.in_vain, settled.stop
         freed = [row["target"] for row, _ in answered]
@@ -103,6 +111,7 @@ class Flight:
         settled = _Settled(stop=self._stop)
         if answered:
             settled.failed = self.settle(conn, answered)
+            settled.became = self._batches.count(conn, [row for row, _ in answered])
             self._judge(settled, len(answered))
         stuck = self._behind if settled.stop else settled.failed
         back = [row["id"] for target in stuck for row in self._behind[target]]

@@ -10,6 +10,7 @@ from service.core.consent import check_payload
 from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.errors import Denied, NotFound, PlatformError, RateLimited, Rejected, Unreachable
+from service.load.batches import LINE, Batches
 from service.load.flight import Answered, Flight
 from service.load.queue import Queue, Row
 from service.load.settle import Settler
@@ -31,7 +32,8 @@ class OnvoardPushes:
     async def lane(self, lane: Lane) -> int:
         """-> how many were sent. Raises what kept back some of them, when nothing more can be done."""
         take = partial(self.queue.take, lane=lane, platform=Platform.ONVOARD)
-        flight = Flight(self.db, self.now, take, self._push, self._settle, _stops_everybody)
+        batches = Batches(Platform.ONVOARD, lane, self.now, LINE)
+        flight = Flight(self.db, self.now, take, self._push, self._settle, _stops_everybody, batches)
         return await flight.run(lambda number: self.progress.advance("push to onvoard", number))
 
     async def _push(self, row: Row) -> Any:

@@ -13,6 +13,7 @@ from enum import IntEnum
 from itertools import count
 
 from service.errors import PlatformError, RateLimited, Unreachable
+from service.metrics import Requests
 from service.platforms.pressure import Breaker, Concurrency, is_down, is_overload
 from service.platforms.rate import Bucket, Rate
 
@@ -90,8 +91,11 @@ class _Waiter:
 class Pace:
     """One platform's, in this process. `now` is the local clock; all waiting is by the event loop's."""
 
-    def __init__(self, platform: str, limits: Limits, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, platform: str, limits: Limits, now: Callable[[], datetime], meter: Requests | None = None
+    ) -> None:
         self._platform, self._max_wait = platform, limits.max_wait
+        self._meter = meter or Requests()
         self._concurrency = Concurrency(limits.max_in_flight)
         self._breaker = Breaker(limits.wait_max, now)
         self._rate = Rate(limits.requests_per_second, limits.bucket, self._pause)
@@ -157,7 +161,9 @@ class Pace:
             self._rate.tell(wait)
 
     def _pause(self, seconds: float) -> None:
-        self._paused_until = max(self._paused_until, _time() + seconds)
+        now = _time()
+        self._meter.paused += max(0.0, now + seconds - max(self._paused_until, now))
+        self._paused_until = max(self._paused_until, now + seconds)
         self._changed.set()
 
     async def _enter(self, call: str) -> None:
@@ -167,7 +173,8 @@ class Pace:
             self._in_flight += 1
             await self._rate.token()  # at once
             return
-        waiter = _Waiter(_priority.get(), call, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiter, came = _Waiter(_priority.get(), call, loop.create_future()), loop.time()
         self._waiting.append(waiter)
         self._changed.set()
         if self._dispatcher is None or self._dispatcher.done():
@@ -181,6 +188,8 @@ class Pace:
                 self._in_flight -= 1
             self._changed.set()
             raise
+        finally:
+            self._meter.queued += loop.time() - came
 
     async def _dispatch(self) -> None:
         """One turn after the other, for as long as anybody waits."""

@@ -24,18 +24,18 @@ import stamina
 import stamina.instrumentation
 
 from service.errors import OutcomeUnknown, PlatformError, RuleBroken, Unreachable, Verdict
+from service.metrics import Requests
 from service.platforms.connections import Connections
 from service.platforms.judging import Call as Call
 from service.platforms.judging import decode, failure, http_date, judged, retry_after, unreadable
 from service.platforms.pace import Limits as Limits
 from service.platforms.pace import Pace
 
-Observe = Callable[[str, str, int | str, float], None]
 Check = Callable[[object], str | None]
 
 # httpx logs whole URLs at INFO, and the e-mail filter of OnVoard can only travel in the query.
 logging.getLogger("httpx").addFilter(lambda record: False)
-# Attempts are counted through `observe`; stamina's own hook would print to standard output without a set-up structlog.
+# Attempts are counted in `meter`; stamina's own hook would print to standard output without a set-up structlog.
 stamina.instrumentation.set_on_retry_hooks([])
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -69,8 +69,8 @@ class Answer:
 class Transport:
     """One platform's HTTP.
 
-    `http` takes the place of the network (simulation); `now` is the local clock; `observe(platform, route, status or
-    error name, seconds)` is told of every attempt. RuleBroken for a base URL that is not https and not loopback.
+    `http` takes the place of the network (simulation); `now` is the local clock; in `meter` every attempt is counted.
+    RuleBroken for a base URL that is not https and not loopback.
     """
 
     def __init__(
@@ -82,14 +82,14 @@ class Transport:
         limits: Limits | None = None,
         http: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], datetime] = local_now,
-        observe: Observe | None = None,
+        meter: Requests | None = None,
     ) -> None:
         self.platform = platform
         self.base_url = checked_base_url(base_url, platform)
         self._limits = limits or Limits()
         self.now = now
-        self._observe = observe
-        self.pace = Pace(platform, self._limits, now)
+        self._meter = meter or Requests()
+        self.pace = Pace(platform, self._limits, now, self._meter)
         trust_env = not _is_loopback(urlsplit(self.base_url).hostname or "")  # no proxy leads to one's own machine
         if http is None and not (trust_env and getproxies()):  # proxies are httpx's business
             http = Connections(_certificates())
@@ -164,8 +164,7 @@ class Transport:
             outcome = error.status if type(error).__name__ in _BY_STATUS and error.status else type(error).__name__
             raise
         finally:
-            if self._observe is not None:
-                self._observe(self.platform, call.name, outcome, loop.time() - started)
+            self._meter.attempted(call.name, outcome, loop.time() - started, again=not first)
 
     async def _exchange(self, call: Call, request: httpx.Request, check: Check | None, first: bool) -> Answer:
         sent_at = self.now()

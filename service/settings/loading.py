@@ -55,10 +55,10 @@ def for_running(new: Settings, old: Settings) -> tuple[Settings, list[str]]:
     """
     if new.web.token is None and not is_loopback(old.web.host):
         raise SettingsError([f"web.token ({variable('web.token')}): is required, because it listens on {old.web.host}"])
-    before = {"database_url": old.database_url, "web.host": old.web.host, "web.port": old.web.port}
-    after = {"database_url": new.database_url, "web.host": new.web.host, "web.port": new.web.port}
+    before, after = ({"database_url": each.database_url, "web.host": each.web.host, "web.port": each.web.port,
+                      "telemetry": each.telemetry} for each in (old, new))  # fmt: skip
     web = new.web.model_copy(update={"host": old.web.host, "port": old.web.port})
-    taken = new.model_copy(update={"database_url": old.database_url, "web": web})
+    taken = new.model_copy(update={"database_url": old.database_url, "web": web, "telemetry": old.telemetry})
     return taken, [key for key, value in before.items() if value != after[key]]
 
 

@@ -85,6 +85,7 @@ class Web(Group):
     host: Annotated[str, Field(min_length=1, pattern=r"^[^\s/@]+$")] = "127.0.0.1"
     port: Annotated[int, Number, Field(ge=0, le=65535)] = 8080  # 0: any free one
     token: Secret | None = None
+    metrics_token: Secret | None = None  # for whoever may read /metrics and nothing else
     public_url: PublicAddress | None = None
 
     @field_validator("token")
@@ -212,6 +213,13 @@ class Log(Group):
     level: Literal["debug", "info", "warning", "error", "critical"] = "info"
 
 
+class Telemetry(Group):
+    """What leaves for elsewhere; each needs an extra (see `service.telemetry`)."""
+
+    otlp_endpoint: PublicAddress | None = None
+    sentry_dsn: Secret | None = None
+
+
 class Settings(Group):
     """Everything an operator may set; frozen. Build it with `load`."""
 
@@ -228,6 +236,7 @@ class Settings(Group):
     alerts: Alerts = Alerts()
     paths: Paths = Paths()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
     state_dir: Path = Field(default_factory=lambda: user_state_path("contact-bridge", appauthor=False))
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
     _config_file: Path | None = PrivateAttr(default=None)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from service.errors import ForeignAccount
-from service.store import mirror
+from service.store import mirror, tallies
 from service.store import tables as t
 from service.store.mirror import insert
 from service.store.types import iso
@@ -82,11 +82,14 @@ _FINISH = (
     update(t.runs)
     .where(t.runs.c.id == bindparam("run"))
     .values(outcome=bindparam("how"), counts=bindparam("figures"), finished_at=bindparam("now"), progress=None)
+    .returning(t.runs.c.kind, t.runs.c.started_at)
 )
 
 
 def finish_run(conn: Connection, run_id: int, outcome: str, counts: Mapping[str, Any], now: datetime) -> None:
-    conn.execute(_FINISH, {"run": run_id, "how": outcome, "figures": dict(counts), "now": now})
+    values = {"run": run_id, "how": outcome, "figures": dict(counts), "now": now}
+    for kind, started_at in conn.execute(_FINISH, values).all():
+        tallies.ended(conn, kind, outcome, (now - started_at).total_seconds(), counts)
 
 
 _ANYBODYS = delete(t.leases).where(t.leases.c.name == bindparam("lease"))

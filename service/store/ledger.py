@@ -263,6 +263,19 @@ def refused(conn: Connection) -> list[dict[str, Any]]:
 _NEW = select(t.conflicts.c.id).where(t.conflicts.c.run_id == bindparam("run"), t.conflicts.c.status == "open")
 
 
+_OPENED = (
+    select(*(t.conflicts.c[name] for name in ("id", "person_id", "kind", "field", "status", "kept")))
+    .where(t.conflicts.c.run_id == bindparam("run"), t.conflicts.c.id > bindparam("after"))
+    .order_by(t.conflicts.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def conflicts_of_run(conn: Connection, run_id: int, after: int, limit: int) -> list[dict[str, Any]]:
+    """Those behind this one, open or resolved by a rule; no values."""
+    return [dict(row) for row in conn.execute(_OPENED, {"run": run_id, "after": after, "most": limit}).mappings()]
+
+
 def new_conflicts(conn: Connection, run_id: int) -> int:
     """How many of a run's conflicts still wait for a person."""
     return len(conn.execute(_NEW, {"run": run_id}).all())

@@ -273,6 +273,19 @@ def of_the_erased(conn: Connection, ids: Sequence[int]) -> set[int]:
     return set(conn.execute(_OF_THE_ERASED, {"ids": ids}).scalars())
 
 
+_DECIDED = (
+    select(*(_O.c[name] for name in ("id", "person_id", "platform", "operation", "status", "cause", "details")))
+    .where(_O.c.run_id == bindparam("run"), _O.c.id > bindparam("after"))
+    .order_by(_O.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def decided(conn: Connection, run_id: int, after: int, limit: int) -> list[Row]:
+    """The pushes that a run has decided on, behind this one."""
+    return [dict(row) for row in conn.execute(_DECIDED, {"run": run_id, "after": after, "most": limit}).mappings()]
+
+
 _PLACE = (_O.c.person_id, _O.c.platform, _O.c.lane, _O.c.target)
 _REFUSED = select(_O.c.id, *_PLACE).where(_OF_THEM, _STATUS == "dead")
 _BURY = update(_O).where(_THESE).values(status="cancelled", updated_at=bindparam("now"))

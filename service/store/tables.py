@@ -69,6 +69,7 @@ __all__ = [
     "streams",
     "surprises",
     "sweep_slices",
+    "tallies",
     "tombstones",
     "verifications",
     "webhook_events",
@@ -298,7 +299,17 @@ runs = Table(
     Column("progress", Json),  # how far it is (`service.headway`), while it runs
     Column("told_at", UtcDateTime),  # when it last said so
     Index("ix_runs_kind_id", "kind", "id"),
+    Index("ix_runs_kind_outcome_finished_at", "kind", "outcome", "finished_at"),
     sqlite_autoincrement=True,
+)
+
+# What all processes on this mirror have done since it was made, for the metrics: kept when runs and pushes are pruned.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("label", Text, primary_key=True),
+    Column("number", Float, nullable=False),
 )
 
 webhook_events = Table(

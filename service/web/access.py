@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
 from starlette.requests import Request
 
 from service.settings import Settings, is_loopback
@@ -14,12 +15,20 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "
 
 def may_read(settings: Settings, request: Request) -> bool:
     """Beyond loopback `Authorization: Bearer …` has to hold `web.token` (contract section 2)."""
-    token = settings.web.token
-    if is_loopback(settings.web.host) or token is None:
-        return is_loopback(settings.web.host)
+    return is_loopback(settings.web.host) or _bears(request, settings.web.token)
+
+
+def may_read_metrics(settings: Settings, request: Request) -> bool:
+    """Or the token that is for nothing else."""
+    alone = _bears(request, settings.web.metrics_token)
+    return may_read(settings, request) or alone
+
+
+def _bears(request: Request, token: SecretStr | None) -> bool:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    right = hmac.compare_digest(given.strip().encode(), token.get_secret_value().encode())
-    return right and scheme.lower() == "bearer"
+    known = token.get_secret_value() if token is not None else ""
+    right = hmac.compare_digest(given.strip().encode(), known.encode())
+    return right and scheme.lower() == "bearer" and bool(known)
 
 
 def is_local(settings: Settings, request: Request) -> bool:

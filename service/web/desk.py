@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from service import telemetry
 from service.bridge import Bridge
 from service.errors import BridgeError, Busy, DatabaseError, NobodyFound, PlatformError
 from service.logs import place
@@ -146,6 +147,7 @@ class Desk:
                 return self._refused(request, Refused(_status(error), str(error), error.hint))
             except Exception as error:
                 log.error("page failed", error=f"unexpected {type(error).__name__}{place(error)}")
+                telemetry.defect(error, part="web")
                 return self._refused(request, Refused(500, "This page has a defect; the log says where."))
 
         return guarded

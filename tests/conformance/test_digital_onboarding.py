@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.errors import Denied, NotFound, Rejected
+from service.metrics import Requests
 from service.platforms.digital_onboarding.client import DigitalOnboarding
 from service.platforms.digital_onboarding.models import Contact
 from tests.conformance.asking import digits, refused
@@ -41,16 +42,16 @@ def person(target: Target, digital: DigitalOnboarding) -> Person:
 
 
 async def test_one_token_serves_every_call_and_the_next_process(target: Target, tmp_path: Path) -> None:
-    asked: list[str] = []
+    meter = Requests()
     do = target.settings.digital_onboarding
     for _ in range(2):
         async with DigitalOnboarding(
             do.base_url, do.client_id, do.client_secret.get_secret_value(), state_dir=tmp_path,
-            observe=lambda platform, route, status, seconds: asked.append(route),
+            meter=meter,
         ) as digital:  # fmt: skip
             await digital.list_templates()
             await digital.list_objectives()
-    assert len([route for route in asked if "/oauth2/token" in route]) == 1
+    assert sum(number for (call, _), number in meter.attempts.items() if "/oauth2/token" in call) == 1
 
 
 async def test_a_wrong_client_gets_no_token(target: Target) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from service.core.records import Platform
 from service.errors import Denied, PlatformError, ServerFailed
+from service.load.batches import Batches
 from service.load.flight import TAKEN, Flight
 from service.load.queue import Queue, Row
 from service.store import outbox
@@ -47,7 +48,8 @@ def _flight(world: World, push: Any, stops: Callable[[BaseException], bool] = la
         return failed
 
     take = partial(queue.take, lane=Lane.CHANGE, platform=Platform.ONVOARD)
-    return Flight(world.db, world.clock.now, take, push, settle, stops)
+    batches = Batches(Platform.ONVOARD, Lane.CHANGE, world.clock.now, 500)
+    return Flight(world.db, world.clock.now, take, push, settle, stops, batches)
 
 
 def _statuses(world: World) -> Counter[str]:

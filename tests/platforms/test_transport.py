@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from service import errors
 from service.errors import Verdict
+from service.metrics import Requests
 from service.platforms.transport import Answer, Call, Limits, Transport
 
 from .servers import Fake, half, reply, rudely_served, whole
@@ -107,11 +108,10 @@ async def test_reads_and_safe_writes_recover_from_half_a_body(quick: Limits) -> 
 
 async def test_no_connection_is_retried_for_every_call(quick: Limits) -> None:
     for call in (READ, SAFE, UNSAFE):
-        tries: list[tuple[str, str, int | str, float]] = []
-        observe = tries.append
+        meter = Requests()
         with pytest.raises(errors.Unreachable) as caught:
-            await ask("http://127.0.0.1:9", call, quick, observe=lambda *seen, to=observe: to(seen))
-        assert [seen[2] for seen in tries] == ["Unreachable"] * 3
+            await ask("http://127.0.0.1:9", call, quick, meter=meter)
+        assert meter.attempts == {(call.name, "Unreachable"): 3}
         assert caught.value.verdict is Verdict.RETRY
 
 
@@ -231,13 +231,13 @@ async def test_a_number_with_more_digits_than_python_reads_leaves_its_page_reada
     assert (await ask(fake.url, READ, quick)).data == {"a": None, "b": int("8" * 400), "c": 7}
 
 
-async def test_each_attempt_is_observed(fake: Fake, quick: Limits) -> None:
+async def test_each_attempt_is_counted(fake: Fake, quick: Limits) -> None:
     fake.answers(reply(status=500), HTML, reply({}))
-    seen: list[tuple[str, str, int | str, float]] = []
-    await ask(fake.url, READ, quick, observe=lambda *observed: seen.append(observed))
-    assert [observed[:3] for observed in seen] == [
-        ("onvoard", "GET /v2/things/:thing_id", outcome) for outcome in (500, "Garbled", 200)
-    ]
+    meter = Requests()
+    await ask(fake.url, READ, quick, meter=meter)
+    assert meter.attempts == {("GET /v2/things/:thing_id", outcome): 1 for outcome in ("500", "Garbled", "200")}
+    assert (meter.retries, sum(meter.lasted)) == (2, 3)
+    assert meter.lasted_sum > 0
 
 
 async def test_no_more_than_max_in_flight_at_once(quick: Limits) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,15 +12,19 @@ import httpx
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import insert
+from sqlalchemy import event, insert, text
 from starlette.applications import Starlette
+from starlette.requests import Request
 
 from service import settings
-from service.store import migrate, verifications
+from service.metrics import Requests
+from service.store import cursors, health, jobs, migrate, verifications
 from service.store import tables as t
 from service.store.database import Database
 from service.store.verifications import Verification
+from service.web.access import may_read
 from service.web.metrics import Metrics
+from service.web.metrics.mirror import everything
 from service.web.server import address, listen, serving
 from tests.cli.filled import NOW, fill
 
@@ -28,11 +32,13 @@ TOKEN = "a-long-random-token"
 
 
 @asynccontextmanager
-async def served(url: str, patience: float = 8.0, **overrides: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def served(
+    url: str, patience: float = 8.0, requests: Mapping[str, Requests] | None = None, **overrides: Any
+) -> AsyncIterator[httpx.AsyncClient]:
     loaded = settings.load({"web.port": 0, **overrides}, environ={})
     database = Database(url)
     listening = listen(settings.load({"web.port": 0}, environ={}))
-    app = Starlette(routes=Metrics(loaded, database, lambda: NOW, patience).routes)
+    app = Starlette(routes=Metrics(loaded, database, lambda: NOW, patience, requests).routes)
     async with serving(app, listening), httpx.AsyncClient(base_url=address(listening), trust_env=False) as client:
         yield client
     database.close()
@@ -40,6 +46,16 @@ async def served(url: str, patience: float = 8.0, **overrides: Any) -> AsyncIter
 
 @pytest.fixture
 def mirror(database_url: str) -> str:
+    return filled(database_url)
+
+
+@pytest.fixture
+def lite(sqlite_url: str) -> str:
+    """For what is the same on both."""
+    return filled(sqlite_url)
+
+
+def filled(database_url: str) -> str:
     database = Database(database_url)
     migrate.upgrade(database)
     with database.begin() as conn:
@@ -73,8 +89,8 @@ async def test_what_the_database_knows(mirror: str) -> None:
     assert found["contact_bridge_verified_records", contacts] == 200
     hour_ago = (NOW - timedelta(hours=1)).timestamp()
     assert found["contact_bridge_last_verification_timestamp_seconds", contacts] == hour_ago
-    assert found["contact_bridge_outbox_pushes", ("digital_onboarding", "pending")] == 2
-    assert found["contact_bridge_outbox_pushes", ("onvoard", "unknown")] == 0
+    assert found["contact_bridge_outbox_pushes", ("change", "digital_onboarding", "pending")] == 2
+    assert found["contact_bridge_outbox_pushes", ("change", "onvoard", "unknown")] == 0
     assert found["contact_bridge_dead_letters", ("onvoard",)] == 1
     assert found["contact_bridge_open_conflicts", ()] == 1
     successes = {labels[0] for name, labels in found if name == "contact_bridge_last_success_timestamp_seconds"}
@@ -98,7 +114,7 @@ async def test_an_empty_mirror(database_url: str) -> None:
     database.close()
     async with served(database_url) as client:
         found = await scraped(client)
-    assert found["contact_bridge_outbox_pushes", ("onvoard", "pending")] == 0
+    assert found["contact_bridge_outbox_pushes", ("opt_out", "onvoard", "pending")] == 0
     assert not [name for name, _ in found if "drift" in name]
 
 
@@ -114,6 +130,124 @@ async def test_beyond_loopback_the_token_is_needed(mirror: str) -> None:
     assert "contact_bridge" not in "".join(answer.text for answer in refused)
     assert refused[0].headers["www-authenticate"] == "Bearer"
     assert let_in.status_code == 200
+
+
+async def test_the_metrics_token_reads_metrics(lite: str) -> None:
+    tokens = {"web.host": "0.0.0.0", "web.token": TOKEN, "web.metrics_token": "for-the-metrics-alone"}
+    async with served(lite, **tokens) as client:
+        answers = [
+            await client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+            for token in ("for-the-metrics-alone", TOKEN, "another")
+        ]
+    assert [answer.status_code for answer in answers] == [200, 200, 401]
+
+
+def test_the_metrics_token_reads_nothing_else() -> None:
+    tokens = {"web.host": "0.0.0.0", "web.token": TOKEN, "web.metrics_token": "for-the-metrics-alone"}
+    request = Request({"type": "http", "headers": [(b"authorization", b"Bearer for-the-metrics-alone")]})
+    assert not may_read(settings.load(tokens, environ={}), request)
+
+
+async def test_what_waits_is_told_with_its_age(mirror: str) -> None:
+    database = Database(mirror)
+    with database.begin() as conn:
+        for minutes in (5, 9, 7):
+            _push(conn, "onvoard", "pending", minutes, lane=0)
+        _push(conn, "onvoard", "held", 20, lane=0)
+        for number, (minutes, put_off) in enumerate(((3, None), (30, 60), (90, -2))):
+            row = {"id": f"e{number}", "platform": "onvoard", "type": "x", "status": "pending", "payload": {}}
+            due = None if put_off is None else NOW + timedelta(minutes=put_off)
+            conn.execute(insert(t.webhook_events).values(**row, received_at=_ago(minutes), processed_at=due))
+    database.close()
+    async with served(mirror) as client:
+        found = await scraped(client)
+    opt_outs = ("opt_out", "onvoard", "pending")
+    assert found["contact_bridge_outbox_pushes", opt_outs] == 3
+    assert found["contact_bridge_outbox_oldest_age_seconds", opt_outs] == 5 * 60  # the first to be written down
+    assert found["contact_bridge_outbox_oldest_age_seconds", ("opt_out", "onvoard", "held")] == 20 * 60
+    assert found["contact_bridge_outbox_oldest_age_seconds", ("change", "onvoard", "pending")] == 0
+    assert found["contact_bridge_inbox_events", ("onvoard",)] == 2
+    assert found["contact_bridge_inbox_oldest_age_seconds", ("onvoard",)] == 3 * 60
+    assert found["contact_bridge_brake_holding", ("onvoard",)] == 1
+    assert found["contact_bridge_brake_holding", ("digital_onboarding",)] == 0
+
+
+async def test_what_was_done_adds_up_over_restarts_and_processes(mirror: str) -> None:
+    for outcome in ("ok", "failed", "ok"):
+        process = Database(mirror)
+        with process.begin() as conn:
+            counts = {"pulled": {"contacts": 7, "templates": 2, "webhook_events.ignored": 3}}
+            cursors.finish_run(conn, cursors.start_run(conn, "sync", _ago(1)), outcome, counts, NOW)
+            health.note_streams(conn, ["digital_onboarding.templates"], {}, NOW)
+        process.close()
+    async with served(mirror) as client:
+        found = await scraped(client)
+    assert found["contact_bridge_runs_total", ("sync", "ok")] == 2
+    assert found["contact_bridge_runs_total", ("sync", "failed")] == 1
+    assert found["contact_bridge_run_duration_seconds_sum", ("sync",)] == 3 * 60
+    assert found["contact_bridge_run_duration_seconds_count", ("sync",)] == 3
+    assert found["contact_bridge_records_pulled_total", ("onvoard", "contacts")] == 21
+    assert found["contact_bridge_records_pulled_total", ("digital_onboarding", "templates")] == 6
+    assert found["contact_bridge_webhook_events_total", ("ignored",)] == 9
+    at = found["contact_bridge_stream_last_success_timestamp_seconds", ("digital_onboarding", "templates")]
+    assert at == NOW.timestamp()
+
+
+async def test_a_run_that_never_failed_is_told_as_zero_failures(lite: str) -> None:
+    """From a counter that begins with one, Prometheus sees no increase."""
+    async with served(lite) as client:
+        found = await scraped(client)
+    assert found["contact_bridge_runs_total", ("contacts", "failed")] == 0
+
+
+async def test_jobs_are_told_with_their_turns(lite: str) -> None:
+    database = Database(lite)
+    with database.begin() as conn:
+        jobs.pause(conn, ["reviews"], NOW)
+        jobs.add_missed(conn, "contacts", 4)
+    database.close()
+    async with served(lite, **{"schedule.contacts": "15m", "schedule.reviews": "cron: 0 */2 * * *"}) as client:
+        found = await scraped(client)
+    assert found["contact_bridge_job_paused", ("reviews",)] == 1 and found["contact_bridge_job_paused", ("inbox",)] == 0
+    assert found["contact_bridge_missed_turns_total", ("contacts",)] == 4
+    assert found["contact_bridge_missed_turns_total", ("reviews",)] == 0
+    assert found["contact_bridge_job_interval_seconds", ("contacts",)] == 900
+    assert found["contact_bridge_job_interval_seconds", ("reviews",)] == 7200
+
+
+async def test_what_this_process_has_asked_for(lite: str) -> None:
+    counted = Requests(queued=1.5, paused=2.0)
+    counted.attempted("GET /v2/contacts", 200, 0.04, again=False)
+    counted.attempted("GET /v2/contacts", 429, 0.2, again=False)
+    counted.attempted("GET /v2/contacts", 200, 70.0, again=True)
+    async with served(lite, requests={"onvoard": counted}) as client:
+        found = await scraped(client)
+    assert found["contact_bridge_requests_total", ("GET /v2/contacts", "onvoard", "200")] == 2
+    assert found["contact_bridge_requests_total", ("GET /v2/contacts", "onvoard", "429")] == 1
+    assert found["contact_bridge_request_retries_total", ("onvoard",)] == 1
+    assert found["contact_bridge_request_queue_seconds_total", ("onvoard",)] == 1.5
+    assert found["contact_bridge_rate_limit_pause_seconds_total", ("onvoard",)] == 2
+    lasted = {labels[0]: n for (name, labels), n in found.items() if name.endswith("request_duration_seconds_bucket")}
+    assert (lasted["0.05"], lasted["60.0"], lasted["+Inf"]) == (1, 2, 3)
+
+
+def test_a_look_reads_no_table_that_grows_from_end_to_end(mirror: str) -> None:
+    """Outbox, events and conflicts by what is open of them; of all runs, the index alone."""
+    database = Database(mirror)
+    asked: list[tuple[str, Any]] = []
+    with database.begin(write=False) as conn:
+        event.listen(conn, "before_cursor_execute", lambda *seen: asked.append((seen[2], seen[3])))
+        list(everything(conn, settings.load({}, environ={}), NOW))
+    with database.begin(write=False) as conn:
+        if database.dialect == "postgresql":
+            conn.execute(text("SET LOCAL enable_seqscan = off"))  # which a table of three rows would be read by
+        explain = "EXPLAIN QUERY PLAN " if database.dialect == "sqlite" else "EXPLAIN "
+        plans = [row[-1] for query, values in asked for row in conn.exec_driver_sql(explain + query, values)]
+    database.close()
+    assert len(asked) > 10
+    growing = ("outbox", "webhook_events", "conflicts", "runs", "persons", "rule_firings", "onvoard_contacts")
+    whole = [plan for plan in plans if any(f"SCAN {name}" in plan or f"Seq Scan on {name}" in plan for name in growing)]
+    assert [plan for plan in whole if "INDEX" not in plan] == []
 
 
 async def test_a_database_that_is_away() -> None:
@@ -140,6 +274,15 @@ async def test_a_database_that_hangs_is_looked_at_once_and_holds_up_nobody(postg
             assert (await client.get("/metrics")).status_code == 200
     assert {answer.status_code for answer in answers} == {503}
     assert waiting == (1,)
+
+
+def _ago(minutes: int) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+def _push(conn: Any, platform: str, status: str, minutes: int, *, lane: int) -> None:
+    row = {"platform": platform, "operation": "patch_contact", "payload": {}, "status": status, "lane": lane}
+    conn.execute(insert(t.outbox).values(**row, created_at=_ago(minutes), updated_at=NOW))
 
 
 async def test_a_failed_run_is_no_success(mirror: str) -> None:

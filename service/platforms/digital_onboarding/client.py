@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 import httpx
 
 from service.errors import RuleBroken
+from service.metrics import Requests
 from service.platforms.digital_onboarding import wire
 from service.platforms.digital_onboarding.models import Contact, Journey, Objective, Template
 from service.platforms.digital_onboarding.token import BearerAuth, Tokens
 from service.platforms.digital_onboarding.wire import BatchAnswer, JourneyForm, Listing
 from service.platforms.judging import Call
+from service.platforms.pace import State
 from service.platforms.payload import OnSurprise
-from service.platforms.transport import Answer, Limits, Observe, Transport, local_now
+from service.platforms.transport import Answer, Limits, Transport, local_now
 
 PLATFORM = "digital_onboarding"
 
@@ -29,9 +31,9 @@ class DigitalOnboarding:
     """An async client; close it with `aclose` or `async with`.
 
     `state_dir` holds the token cache (None: memory only). `http` takes the place of the network, `now` is the local
-    clock, `observe` is told of every attempt (see `Transport`), `on_surprise` of what answers hold beyond the
-    document. Every call may raise the PlatformErrors of `Transport.request`, and Denied of `POST /oauth2/token` where
-    the credentials are wrong; RuleBroken before anything is sent.
+    clock, `meter` counts every attempt, `on_surprise` is told of what answers hold beyond the document. Every call may
+    raise the PlatformErrors of `Transport.request`, and Denied of `POST /oauth2/token` where the credentials are wrong;
+    RuleBroken before anything is sent.
     """
 
     def __init__(
@@ -45,15 +47,15 @@ class DigitalOnboarding:
         journey_form: JourneyForm = JourneyForm.NESTED,
         http: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], datetime] = local_now,
-        observe: Observe | None = None,
+        meter: Requests | None = None,
         on_surprise: OnSurprise | None = None,
     ) -> None:
         limits = limits or Limits()
         basic = httpx.BasicAuth(client_id, client_secret)
         lane = replace(limits, requests_per_second=None, max_in_flight=1)
-        self._granting = Transport(PLATFORM, base_url, auth=basic, limits=lane, http=http, now=now, observe=observe)
+        self._granting = Transport(PLATFORM, base_url, auth=basic, limits=lane, http=http, now=now, meter=meter)
         bearer = BearerAuth(Tokens(self._granting, client_id, state_dir, now=now))
-        self._transport = Transport(PLATFORM, base_url, auth=bearer, limits=limits, http=http, now=now, observe=observe)
+        self._transport = Transport(PLATFORM, base_url, auth=bearer, limits=limits, http=http, now=now, meter=meter)
         self._journey_form = journey_form
         self._on_surprise = on_surprise
 
@@ -70,6 +72,10 @@ class DigitalOnboarding:
     async def aclose(self) -> None:
         await self._transport.aclose()
         await self._granting.aclose()
+
+    @property
+    def state(self) -> State:
+        return self._transport.pace.state
 
     async def upsert_contact(self, contact: Mapping[str, Any], *, objectives: Collection[str] | None = None) -> Contact:
         """Create or Update. `contact` as in `wire.contact_body`; the answer does not say which of the two it was.

@@ -14,6 +14,7 @@ from datetime import datetime
 import httpx
 
 from service.errors import RuleBroken
+from service.metrics import Requests
 from service.platforms.onvoard.activities import ContactActivities, ContactActivityTypes
 from service.platforms.onvoard.calling import Caller
 from service.platforms.onvoard.contacts import ContactPropertyTypes, Contacts
@@ -21,8 +22,9 @@ from service.platforms.onvoard.resources import ResourcePropertyTypes, ResourceR
 from service.platforms.onvoard.reviews import ProductReviewsSummaries, Reviews
 from service.platforms.onvoard.webhooks import Webhooks
 from service.platforms.onvoard.wire import API_KEY_HEADER
+from service.platforms.pace import State
 from service.platforms.payload import OnSurprise
-from service.platforms.transport import Limits, Observe, Transport, local_now
+from service.platforms.transport import Limits, Transport, local_now
 
 PLATFORM = "onvoard"
 
@@ -30,8 +32,8 @@ PLATFORM = "onvoard"
 class OnVoard:
     """An async client; close it with `aclose` or `async with`.
 
-    `http` takes the place of the network, `now` is the local clock, `observe` is told of every attempt (see
-    `Transport`), `on_surprise` of what answers hold beyond the document.
+    `http` takes the place of the network, `now` is the local clock, `meter` counts every attempt, `on_surprise` is told
+    of what answers hold beyond the document.
     Every method may raise the PlatformErrors of `Transport.request`, and RuleBroken before anything is sent.
     """
 
@@ -43,11 +45,11 @@ class OnVoard:
         limits: Limits | None = None,
         http: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], datetime] = local_now,
-        observe: Observe | None = None,
+        meter: Requests | None = None,
         on_surprise: OnSurprise | None = None,
     ) -> None:
         auth = _ApiKey(api_key)
-        self._transport = Transport(PLATFORM, base_url, auth=auth, limits=limits, http=http, now=now, observe=observe)
+        self._transport = Transport(PLATFORM, base_url, auth=auth, limits=limits, http=http, now=now, meter=meter)
         caller = Caller(self._transport, on_surprise)
         self.contacts = Contacts(caller)
         self.contact_property_types = ContactPropertyTypes(caller)
@@ -72,6 +74,10 @@ class OnVoard:
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+    @property
+    def state(self) -> State:
+        return self._transport.pace.state
 
 
 class _ApiKey(httpx.Auth):
