@@ -30,6 +30,16 @@ LISTED_WHOLE = frozenset({
     "templates", "objectives",
 })  # fmt: skip
 
+_ON_DIGITAL_ONBOARDING = {
+    "templates": "digital_onboarding.templates", "objectives": "digital_onboarding.objectives",
+    "digital_onboarding_contacts": "digital_onboarding.contacts",
+}  # fmt: skip
+
+
+def stream_name(counted: str) -> str:
+    """As cursors and freshness name what a report counts under this name."""
+    return _ON_DIGITAL_ONBOARDING.get(counted) or f"onvoard.{counted}"
+
 
 def local_now() -> datetime:
     return datetime.now(UTC)

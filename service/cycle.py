@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from service import restoring
-from service.bridge import Bridge, Report
+from service.bridge import Bridge, Report, stream_name
 from service.core.guard import Limits
 from service.core.loaders import Loader, Survey
 from service.core.mapping import normal_email
@@ -41,6 +41,7 @@ from service.store import (
     cursors,
     erasure,
     firings,
+    health,
     ledger,
     loaded,
     looks,
@@ -63,10 +64,11 @@ PASSES = 20
 
 SCHEMA = ("contact_property_types", "resources", "resource_property_types", "activity_types")
 LISTINGS = (*SCHEMA, "webhooks")
+TIMED = ("contacts", "reviews", "activities", "records")
 BESIDE = frozenset({
     "resources", "resource_property_types", "webhooks", "reviews", "records", "summaries", "templates", "objectives",
 })  # fmt: skip
-"""No decision about a person is wrong because one of these could not be read: everything else goes on."""
+"""No decision about a person is wrong because one of these is known as it was a while ago: everything else goes on."""
 
 
 class Cycle:
@@ -77,6 +79,7 @@ class Cycle:
         self.report = Report(run_id)
         self._asked: set[str] = set()
         self._anew = False
+        self._beside, self.only_reads = BESIDE, False
         self._decisions = Decisions(bridge.db, run_id)
         self.headway = progress = Headway(progress)
         batch = bridge.settings.digital_onboarding.batch_size
@@ -104,6 +107,9 @@ class Cycle:
 
     async def read_anew(self, *, allow_empty: bool = False) -> None:
         """A restored mirror: everything, before anything is decided; then what the backup left half-said."""
+        self._beside = frozenset()
+        if not all([await self._knows(name) for name in TIMED]):  # a backfill was begun, and ends where it was to end
+            await self.pull(allow_empty=allow_empty)
         await self.pull(full=True, allow_empty=allow_empty)
         await self.look_into_inbox()
         await self.refresh(full=True)
@@ -123,23 +129,27 @@ class Cycle:
         await db.run(lambda conn: self.drain.settler.looked_at(conn, changes, self.bridge.now()))
 
     async def read(self, name: str, work: Awaitable[int]) -> None:
-        """One stream. What stands BESIDE the others hinders none of them; its failure is raised when they are done."""
+        """One stream. What stands BESIDE the others, and was read before, hinders none of them, and where the run
+        `only_reads` none does; its failure is raised when they are done."""
         self.headway.begin(name)
         self.report.pulled[name] += 0
         try:
             self.report.pulled[name] += await work
         except PlatformError as error:
             self.report.failed[name] = error
-            if name not in BESIDE or isinstance(error, Unreachable):
+            if isinstance(error, Unreachable) or not (self.only_reads or await self._stands_beside(name)):
                 raise
         else:
             self.report.read.add(name)
+
+    async def _stands_beside(self, name: str) -> bool:
+        return name in self._beside and await self.bridge.db.run(lambda conn: health.was_read(conn, stream_name(name)))
 
     async def pull(self, *, full: bool = False, allow_empty: bool = False) -> None:
         """OnVoard's news, or every record; what both sides know about themselves. Reads only."""
         for name in LISTINGS:
             await self.read(name, self.onvoard.listing(name))
-        for name in ("contacts", "reviews", "activities", "records"):
+        for name in TIMED:
             known = await self._knows(name)
             work = self.sweeper.everything if full and known else self.onvoard.new
             await self.read(name, work(name, allow_empty=allow_empty))

@@ -58,6 +58,10 @@ def why_not(
         yield Reason("nothing was pulled or synced yet")
     for run in bad_runs(report["runs"]):
         yield _bad(conn, run, now)
+    for row in report["streams"]:
+        if row["failing_since"] and not row["succeeded_at"]:
+            text = f"{row['stream']} was never read, and is {row['failure']}: nothing is decided before"
+            yield Reason(text, row["failing_since"])
     for hold in report["holds"]:
         text = f"changes to {SIDES.get(hold['platform'], hold['platform'])} are held: {hold['reason']}"
         yield Reason(text, hold["since"])
@@ -101,8 +105,9 @@ def _bad(conn: Connection, run: Row, now: datetime) -> Reason:
 def _pushes(outbox: Mapping[str, Mapping[str, int]], waiting: Iterable[Row]) -> Iterable[Reason]:
     oldest: dict[tuple[str, str], datetime] = {}
     for row in waiting:
-        key = row["platform"], row["status"]
-        oldest[key] = min(row["since"], oldest.get(key, row["since"]))
+        if row["since"] is not None:
+            key = row["platform"], row["status"]
+            oldest[key] = min(row["since"], oldest.get(key, row["since"]))
     for platform, counts in outbox.items():
         for status, what in _WAITING.items():
             if counts.get(status):

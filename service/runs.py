@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import structlog
 
 from service import restoring, telemetry
-from service.bridge import Bridge, Report, claim_accounts, local_now
+from service.bridge import Bridge, Report, claim_accounts, local_now, stream_name
 from service.core.records import Platform
 from service.core.rules import Rule
 from service.cycle import Cycle
@@ -36,10 +36,7 @@ _PRIORITIES = {
     "backfill": Priority.BACKFILL,
 }
 
-_ON_DIGITAL_ONBOARDING = {
-    "templates": "digital_onboarding.templates", "objectives": "digital_onboarding.objectives",
-    "digital_onboarding_contacts": "digital_onboarding.contacts",
-}  # fmt: skip
+ALL_ELSE = "everything else was done: contact-bridge status"
 
 
 async def run(
@@ -64,8 +61,7 @@ async def run(
                 await work(cycle)
         await cycle.conclude()
         outcome = cycle.report.outcome
-        if cycle.report.failed:
-            raise max(cycle.report.failed.values(), key=lambda error: isinstance(error, Denied))
+        _raise_left_out(cycle.report)
         return cycle.report
     except BaseException as error:
         if not outcome:  # what it has done until then is told all the same
@@ -79,7 +75,17 @@ async def run(
         await bridge.db.run(lambda conn: _finish(conn, cycle.report, outcome, counts, bridge.now()))
         await _tidy(bridge.db)
         seconds = round((bridge.now() - started).total_seconds(), 3)
-        _log.info("run", run_id=run_id, kind=kind, outcome=outcome, seconds=seconds, **counts)
+        figures = {name: number for name, number in counts.items() if name != "changed"}
+        _log.info("run", run_id=run_id, kind=kind, outcome=outcome, seconds=seconds, **figures)
+
+
+def _raise_left_out(report: Report) -> None:
+    """What a stream failed with, beside which all else was done; a denial before anything else."""
+    if report.failed:
+        error = max(report.failed.values(), key=lambda each: isinstance(each, Denied))
+        if report.read:
+            error.hint = error.hint or ALL_ELSE
+        raise error
 
 
 def _ended_by(error: BaseException) -> str:
@@ -101,13 +107,8 @@ def _why(error: BaseException) -> dict[str, Any]:
 
 def _finish(conn: Connection, report: Report, outcome: str, counts: dict[str, Any], now: datetime) -> None:
     cursors.finish_run(conn, report.run_id, outcome, counts, now)
-    failed = {_named(name): how for name, how in report.failures().items()}
-    health.note_streams(conn, map(_named, report.read), failed, now)
-
-
-def _named(stream: str) -> str:
-    """As cursors and freshness name it."""
-    return _ON_DIGITAL_ONBOARDING.get(stream) or f"onvoard.{stream}"
+    failed = {stream_name(name): how for name, how in report.failures().items()}
+    health.note_streams(conn, map(stream_name, report.read), failed, now)
 
 
 async def _refused(bridge: Bridge, kind: str, started: datetime, error: Denied) -> None:
@@ -191,6 +192,7 @@ async def backfill(
     """A full pull of the named resources into the mirror; never pushes."""
 
     async def work(cycle: Cycle) -> None:
+        cycle.only_reads = True
         pulls: dict[str, tuple[str, ...]] = {
             "contacts": ("contact_property_types", "contacts"),
             "reviews": ("reviews",),
@@ -228,3 +230,4 @@ async def import_file(
         return result
     finally:
         await db.run(lambda conn: cursors.finish_run(conn, run_id, outcome, counts, now()))
+        _log.info("run", run_id=run_id, kind="import", outcome=outcome, **counts)

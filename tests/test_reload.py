@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,12 +99,17 @@ def test_settings_and_keys_are_read_again(sandbox: Sandbox, daemon: Running) -> 
     assert daemon.hang_up()["event"] == READ
     until(lambda: ended(daemon.url, "reconcile"))
     assert there(sandbox) == []
-    daemon.write("bridge.toml", '[web]\nport = 1\n[log]\nlevel = "debug"\n')
+    daemon.write("bridge.toml", '[web]\nport = 1\n[log]\nlevel = "debug"\n[schedule]\nsweep_within = "12h"\n')
     assert daemon.hang_up()["event"] == READ
     until(lambda: there(sandbox) == [JANE])
     [waiting] = daemon.told("some settings wait for the next start")
     assert waiting["settings"] == ["web.port"]
     assert daemon.get("/readyz").status_code == 200
+    told = daemon.get("/metrics").text  # which goes on counting
+    refusals = 'contact_bridge_requests_total{call="GET /v2/contacts",platform="onvoard",status="401"}'
+    assert re.search(re.escape(refusals) + " [1-9]", told)
+    assert 'contact_bridge_platform_reachable{platform="onvoard"} 1.0' in told
+    assert 'contact_bridge_freshness_limit_seconds{stream="onvoard.contacts"} 43200.0' in told
     daemon.write("key", "nobodys-other-key")
     refused = daemon.hang_up()
     assert refused["event"] == REFUSED and "401" in str(refused["problems"])

@@ -31,6 +31,7 @@ from service.store import tables as t
 from service.store.database import Database
 from service.store.health import ENDED_WELL
 from service.store.inbox import Incoming
+from tests.sandbox.receiver import Receiver, receiving
 from tests.web.signing import SECRET
 
 JANE = "jane@example.com"
@@ -153,6 +154,21 @@ def test_on_postgres(sandbox: Sandbox, start: Start, postgres_database: str) -> 
 SELDOM = {f"BRIDGE_SCHEDULE__{name.upper()}": "1h" for name in Schedule().intervals()}
 OFTEN = {"BRIDGE_SCHEDULE__INBOX": "1s"}
 SIGNED = {"BRIDGE_ONVOARD__WEBHOOK_SECRET": SECRET, "BRIDGE_DIGITAL_ONBOARDING__WEBHOOK_SECRET": SECRET}
+
+
+def test_whoever_is_on_call_is_told_once_of_credentials_that_are_refused(sandbox: Sandbox, start: Start) -> None:
+    with receiving(Receiver()) as receiver:
+        sandbox.fail("onvoard", "status", path="/v*", status=401, times=None)
+        daemon = start(BRIDGE_ALERTS__URL=receiver.url)
+        until(lambda: receiver.got)
+        address = daemon.address
+        page = httpx.get(address + "/", trust_env=False).text
+        assert "OnVoard denied the last contacts" in page
+        assert daemon.end() < 3
+        assert start(BRIDGE_ALERTS__URL=receiver.url).address
+        time.sleep(1)
+    assert [body["event"] for body in receiver.events()] == ["degraded"]
+    assert [problem["key"] for problem in receiver.events()[0]["problems"]] == ["denied:onvoard"]
 
 
 def tell(sandbox: Sandbox, daemon: Daemon) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from structlog.contextvars import bind_contextvars, clear_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from service import app, settings
@@ -149,6 +150,18 @@ async def test_a_defect_is_told_without_what_it_quotes(bridge: Bridge, monkeypat
     told = [line for line in logged if line["event"] == "job failed"]
     assert told[0]["error"].startswith("unexpected ValueError in service/cycle.py line ")
     assert JANE not in str(logged)
+
+
+async def test_a_job_is_not_told_under_the_run_that_has_woken_it(bridge: Bridge) -> None:
+    schedule, (job, *_) = Schedule(bridge), JOBS
+    bind_contextvars(run_id=7)
+    try:
+        with capture_logs(processors=[merge_contextvars]) as logs:
+            async with lease(bridge.db, f"job:{job.name}"):
+                await asyncio.create_task(schedule._run(job))
+    finally:
+        clear_contextvars()
+    assert [(line["event"], line.get("run_id")) for line in logs] == [("job skipped: another process is at it", None)]
 
 
 async def test_a_job_whose_lease_is_taken_is_skipped_quietly(sandbox: Sandbox, bridge: Bridge) -> None:

@@ -79,10 +79,7 @@ class Watch:
         while not self._over.is_set():
             try:
                 if configured(self.settings):
-                    await self._lead()
-            except Busy:
-                self._leads = False
-                await self._back()
+                    await self._turn()
             except DatabaseError:
                 await self._away()
             except Exception as error:
@@ -92,6 +89,13 @@ class Watch:
     async def _rest(self) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._over.wait(), EVERY)
+
+    async def _turn(self) -> None:
+        try:
+            await self._lead()
+        except Busy:  # which does not say that the database is there
+            await self._back()
+            self._leads = False
 
     async def _lead(self) -> None:
         """While no other process does."""
@@ -117,7 +121,13 @@ class Watch:
                 log.warning("alert not delivered", channel=channel, why=why)
 
     async def _back(self) -> None:
-        """The database answers."""
+        """The database answers; raises DatabaseError where it does not."""
+
+        def ask() -> None:
+            with self.db.begin(write=False) as conn:
+                alerts.known(conn)
+
+        await asyncio.to_thread(ask)
         if self._told_of_database:
             now = self.now()
             body = message("recovered", [self._database() | {"until": iso(now)}], 0, now)

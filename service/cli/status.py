@@ -52,9 +52,8 @@ def _show(report: Mapping[str, Any], lasts: Iterable[tuple[str, Mapping[str, Any
     )  # fmt: skip
     _table(
         "Last runs", report["runs"],
-        {"id": "run", "kind": "kind", "outcome": "outcome", "started_at": "started", "finished_at": "finished",
-         "counts": "counts"},
-    )  # fmt: skip
+        {"id": "run", "kind": "kind", "outcome": "outcome", "started_at": "started", "finished_at": "finished"},
+    )
     _lasts(lasts)
     pushes = [
         {"platform": platform, "status": state, "pushes": number}

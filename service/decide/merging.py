@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
-from service.core import consent, oscillation
+from service.core import consent
 from service.core.identity import Index
-from service.core.mapping import Authority, FieldMap, FieldRule, normal_email
-from service.core.oscillation import Carry
+from service.core.mapping import FieldMap, FieldRule, normal_email
 from service.core.reconcile import reconcile
-from service.core.records import Bases, Decision, Native, Pair, Platform, Push, Snapshot, shown
-from service.decide import consent_lane, happenings
+from service.core.records import Bases, Decision, Native, Pair, Platform, Push, Snapshot
+from service.decide import consent_lane, happenings, holding
 from service.decide.frame import ASKED_AGAIN, EMAIL_TAKEN, LINK_EDITED, Frame
-from service.store import candidates, cursors, erasure, history, ledger, looks, outbox, people
+from service.store import candidates, cursors, erasure, ledger, looks, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
@@ -51,8 +49,10 @@ def _decide(conn: Connection, frame: Frame, ids: Sequence[int]) -> None:
     for person, onvoard, digital, base in pairs:
         pair = read_pair(frame.mapping, onvoard, digital, base)
         looked.append(_Person(batch, person, onvoard, digital, pair, reconcile(pair, frame.mapping)))
-    _hold_oscillating(conn, looked)
-    _hold_doubted(conn, frame, looked)
+    held = holding.held(conn, frame, [(one.person.id, one.pair, one.decision) for one in looked])
+    for one in looked:
+        if fields := held[one.person.id]:
+            one.decision = holding.without(one.decision, fields)
     addresses = {normal_email(p.value) for one in looked for p in one.decision.pushes if p.field == "email"}  # type: ignore[arg-type]
     index = candidates.index_around(conn, sorted(addresses), []) if addresses else Index({}, {})
     done = [one for one in looked if one.put_on_record(index)]
@@ -108,43 +108,6 @@ def _read_digital_onboarding(mapping: FieldMap, row: Row) -> Snapshot:
     )
 
 
-def _hold_oscillating(conn: Connection, looked: Sequence[_Person]) -> None:
-    """A field that both sides keep turning back stays as it is until a person has decided (`core.oscillation`)."""
-    agreed_before = [one.person.id for one in looked if one.decision.pushes and one.pair.bases.onvoard.fields]
-    if not agreed_before:
-        return
-    carries_of = history.carried(conn, agreed_before)
-    often = {person_field for person_field, carries in carries_of.items() if len(carries) >= oscillation.LIMIT}
-    known = ledger.oscillations(conn, {person_id for person_id, _ in often}) if often else {}
-    for one in looked:
-        # Where the operator has said since whose word counts, there is nothing to ask.
-        held = {
-            push.field
-            for push in one.decision.pushes
-            if (key := (one.person.id, push.field)) in often
-            and one.frame.mapping.by_name[push.field].authority is Authority.BOTH
-            and ((key in known and known[key] is None) or one.oscillates(push, carries_of[key], known.get(key)))
-        }
-        one.leave_alone(held)
-
-
-def _hold_doubted(conn: Connection, frame: Frame, looked: Sequence[_Person]) -> None:
-    """On a restored mirror nobody knows which of two new values was carried over and which was edited since: a person
-    decides, and until then both stay as they are."""
-    if frame.restored is None:
-        return
-    known = ledger.open_fields(conn, [one.person.id for one in looked], ledger.RESTORED)
-    for one in looked:
-        fields = {push.field for push in one.decision.pushes}
-        asked = {field: conflict_id for (person_id, field), conflict_id in known.items() if person_id == one.person.id}
-        for conflict_id in (asked[field] for field in asked.keys() - fields):
-            ledger.thaw(conn, conflict_id, frame.now, by="both sides agree")
-        doubted = {push.field for push in one.decision.pushes if one.clashes(push)} if frame.anew else set()
-        for field in doubted - asked.keys():
-            one.ask_about(ledger.RESTORED, field, "both sides show another value than the backup of the mirror")
-        one.leave_alone(fields & asked.keys() | doubted)
-
-
 @dataclass(slots=True)
 class _Person:
     batch: _Batch
@@ -161,39 +124,6 @@ class _Person:
     @property
     def frame(self) -> Frame:
         return self.batch.frame
-
-    def oscillates(self, push: Push, history: Sequence[Carry], since: datetime | None) -> bool:
-        """Whether `push` would only turn a value back once more; then a person is asked. `since`: when one last was."""
-        rule = self.frame.mapping.by_name[push.field]
-        region = next(filter(None, (self.frame.mapping.region(self.pair.of(side).fields) for side in Platform)), "")
-        coming = Carry(push.platform.other, push.old, push.source, push.said_at, self.frame.now)
-        counted = [carry for carry in history if since is None or carry.at > since]
-        run = oscillation.turns(counted, coming, lambda value: self.frame.mapping.key(rule, value, region))
-        if len(run) < oscillation.LIMIT:
-            return False
-        self.ask_about(ledger.OSCILLATION, push.field, oscillation.reason(run, coming))
-        return True
-
-    def clashes(self, push: Push) -> bool:
-        """Whether both sides show another value than they agreed on, and neither has the authority."""
-        agreed = all(push.field in self.pair.bases.of(side).fields for side in Platform)
-        return push.lost and agreed and self.frame.mapping.by_name[push.field].authority is Authority.BOTH
-
-    def ask_about(self, kind: str, field: str, reason: str) -> None:
-        values = {side: shown(self.pair.of(side).fields[field]) for side in Platform}
-        ledger.open_conflict(
-            self.conn, self.person.id, kind, reason, self.frame.now, run_id=self.frame.run_id, field=field,
-            onvoard=values[Platform.ONVOARD], digital_onboarding=values[Platform.DIGITAL_ONBOARDING],
-        )  # fmt: skip
-
-    def leave_alone(self, fields: Set[str]) -> None:
-        """Until a person has decided."""
-        if fields:
-            self.decision = replace(
-                self.decision,
-                pushes=tuple(push for push in self.decision.pushes if push.field not in fields),
-                losses=tuple(loss for loss in self.decision.losses if loss.field not in fields),
-            )
 
     def put_on_record(self, index: Index) -> bool:
         """False where the person has to be looked at once more, when an address has become free."""

@@ -1,8 +1,7 @@
-"""What waits, and for how long, for the metrics: each by an index, however much was done before."""
+"""What waits, for the metrics alone (`health` has the rest): each by an index, however much was done before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from service.store import tables as t
 
-_O, _E, _C = t.outbox.c, t.webhook_events.c, t.conflicts.c
+_E = t.webhook_events.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +20,12 @@ class Waiting:
     since: datetime | None
 
 
-def pushes(conn: Connection, statuses: Iterable[str]) -> dict[tuple[str, int, str], Waiting]:
-    """Those of these statuses, by platform, lane and status."""
-    place = (_O.platform, _O.lane, _O.status)
-    query = select(*place, func.count().label("n"), func.min(_O.id).label("first")).where(_O.status.in_(list(statuses)))
-    rows = conn.execute(query.group_by(*place)).all()
-    first = select(_O.id, _O.created_at).where(_O.id.in_([row.first for row in rows]))
-    since: dict[int, datetime] = dict(conn.execute(first).all())
-    return {(row.platform, row.lane, row.status): Waiting(row.n, since[row.first]) for row in rows}
-
-
 def events(conn: Connection, now: datetime) -> dict[str, Waiting]:
     """Webhook events to be looked into, by platform: those that are due, since when they are."""
     due = func.coalesce(_E.processed_at, _E.received_at, type_=_E.received_at.type)
     query = select(_E.platform, func.count().label("n"), func.min(due).label("since"))
     rows = conn.execute(query.where(_E.status == "pending", due <= now).group_by(_E.platform))
     return {row.platform: Waiting(row.n, row.since) for row in rows}
-
-
-def conflicts(conn: Connection) -> Waiting:
-    """Those that need a person's decision."""
-    query = select(func.count().label("n"), func.min(_C.created_at).label("since")).where(_C.status == "open")
-    row = conn.execute(query).one()
-    return Waiting(row.n, row.since)
 
 
 def firings(conn: Connection) -> dict[tuple[str, str], int]:

@@ -19,6 +19,9 @@ Row = dict[str, Any]
 ENDED_WELL = ("ok", "empty as expected", "held", "partial")
 """Outcomes of runs that came to their end. What a partial one could not do is told by stream, or as dead letters."""
 
+_LANES = {int(lane): lane.name.lower() for lane in Lane}
+"""A record that could not be kept (`oddities`) is a dead letter of none."""
+
 _TELL = (
     update(t.runs)
     .where(t.runs.c.id == bindparam("run"), t.runs.c.finished_at.is_(None))
@@ -44,6 +47,12 @@ def note_streams(conn: Connection, read: Iterable[str], failed: Mapping[str, str
         mine = update(t.streams).where(s.stream == name)
         conn.execute(mine.values(failure=failure))
         conn.execute(mine.where(s.failing_since.is_(None)).values(failing_since=now))
+
+
+def was_read(conn: Connection, stream: str) -> bool:
+    """Ever."""
+    s = t.streams.c
+    return count(conn, t.streams, s.stream == stream, s.succeeded_at.is_not(None)) > 0
 
 
 def streams(conn: Connection) -> list[Row]:
@@ -84,7 +93,7 @@ def waiting(conn: Connection) -> list[Row]:
     began = {row.id: row.created_at for row in conn.execute(since)}
     return [
         {
-            "platform": row["platform"], "lane": Lane(row["lane"]).name.lower(), "status": row["status"],
+            "platform": row["platform"], "lane": _LANES.get(row["lane"], "none"), "status": row["status"],
             "pushes": int(row["pushes"]), "since": began[row["oldest"]],
         }
         for row in found
@@ -93,7 +102,7 @@ def waiting(conn: Connection) -> list[Row]:
 
 def dead_since(rows: Iterable[Row]) -> datetime | None:
     """Of what `waiting` has found."""
-    return min((row["since"] for row in rows if row["status"] == "dead"), default=None)
+    return min((row["since"] for row in rows if row["status"] == "dead" and row["since"] is not None), default=None)
 
 
 def inbox_waiting(conn: Connection) -> int:

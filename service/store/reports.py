@@ -65,10 +65,20 @@ def _time(value: str | None) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def _kinds() -> Any:
+    """The kinds of runs, one step along their index for each: there are few kinds, and many runs."""
+    r = t.runs.c
+    first = select(func.min(r.kind).label("kind")).cte("kinds", recursive=True)
+    following = select(func.min(r.kind)).where(r.kind > first.c.kind).scalar_subquery()
+    return first.union_all(select(following).where(first.c.kind.is_not(None)))
+
+
 def last_runs(conn: Connection) -> list[Row]:
     """The last run of each kind."""
-    newest = select(func.max(t.runs.c.id)).group_by(t.runs.c.kind)
-    return _rows(conn, select(t.runs).where(t.runs.c.id.in_(newest)).order_by(t.runs.c.kind))
+    kinds = _kinds()
+    r = t.runs.alias()
+    newest = select(func.max(r.c.id)).where(r.c.kind == kinds.c.kind).correlate(kinds).scalar_subquery()
+    return _rows(conn, select(t.runs).select_from(kinds.join(t.runs, t.runs.c.id == newest)).order_by(t.runs.c.kind))
 
 
 def runs_since(conn: Connection, since: datetime, limit: int) -> list[Row]:
@@ -91,9 +101,10 @@ def waiting_since(conn: Connection) -> datetime | None:
 
 def last_successes(conn: Connection) -> dict[str, datetime]:
     """Kind of run -> when one last ended well (`health.ENDED_WELL`)."""
-    r = t.runs.c
-    query = select(r.kind, func.max(r.finished_at)).where(r.outcome.in_(ENDED_WELL)).group_by(r.kind)
-    return {kind: at for kind, at in conn.execute(query.order_by(r.kind)) if at is not None}
+    r, kinds = t.runs.c, _kinds()
+    well = select(r.finished_at).where(r.kind == kinds.c.kind, r.outcome.in_(ENDED_WELL))
+    newest = well.order_by(r.id.desc()).limit(1).scalar_subquery()
+    return {kind: at for kind, at in conn.execute(select(kinds.c.kind, newest).order_by(kinds.c.kind)) if at}
 
 
 def verifications(conn: Connection) -> list[Row]:
@@ -110,7 +121,8 @@ def run_known(conn: Connection, run_id: int) -> bool:
 def outbox_counts(conn: Connection, statuses: Iterable[str] = ()) -> dict[str, dict[str, int]]:
     """Platform -> status -> how many pushes; of these statuses alone where some are named."""
     c, named = t.outbox.c, list(statuses)
-    query = select(c.platform, c.status, func.count().label("n")).group_by(c.platform, c.status)
+    # By status first, as the index has it: there may be a million of those that are done.
+    query = select(c.platform, c.status, func.count().label("n")).group_by(c.status, c.platform)
     query = query.where(c.status.in_(named)) if named else query
     found: dict[str, dict[str, int]] = {"onvoard": {}, "digital_onboarding": {}}
     for row in conn.execute(query.order_by(c.platform, c.status)):

@@ -187,7 +187,8 @@ def bury_again(conn: Connection, kept: Sequence[Row], now: datetime) -> int:
     missing = [stone for stone in kept if tuple(stone[name] for name in _STONE) not in here]
     hashed = _hashed(conn) if any(stone["digital_onboarding_id"] is None for stone in missing) else {}
     for stone in missing:
-        for person in _of(conn, stone, hashed.get(stone["unique_id_hash"])):
+        # One after the other: whoever is buried takes others along.
+        while (person := _of(conn, stone, hashed.get(stone["unique_id_hash"]))) is not None:
             erasure.bury(conn, erasure.whom(conn, person, {}), erasure.ERASED, now)
         same = (_S.email_hash == stone["email_hash"], _S.unique_id_hash == stone["unique_id_hash"])
         if conn.execute(_STONES.where(*same)).first() is None:
@@ -201,8 +202,9 @@ def _hashed(conn: Connection) -> dict[str | None, str]:
     return {hasher(unique_id): unique_id for unique_id in conn.execute(select(_DO.c.unique_id)).scalars()}
 
 
-def _of(conn: Connection, stone: Row, unique_id: str | None) -> Sequence[Any]:
-    """The living whom a stone names by an id. Not by an address alone: it may have been somebody else's then."""
+def _of(conn: Connection, stone: Row, unique_id: str | None) -> Any:
+    """Somebody whom a stone names by an id, and who is not erased. By an address alone nobody: it may have been
+    somebody else's then."""
     theirs = select(_DO.c.unique_id).where(or_(
         _DO.c.id == stone["digital_onboarding_id"],
         and_(_DO.c.id.is_(None), _DO.c.unique_id == unique_id),
@@ -212,4 +214,4 @@ def _of(conn: Connection, stone: Row, unique_id: str | None) -> Sequence[Any]:
         _P.c.former_onvoard_contact_id == stone["onvoard_contact_id"],
         _P.c.unique_id.in_(theirs),
     )
-    return conn.execute(select(_P).where(same, _P.c.state != erasure.ERASED)).all()
+    return conn.execute(select(_P).where(same, _P.c.state != erasure.ERASED)).first()

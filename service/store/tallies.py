@@ -102,5 +102,5 @@ def _write(conn: Connection, numbers: Mapping[tuple[str, str], float]) -> None:
 @cache
 def _upsert(dialect: str) -> Any:
     statement = insert_for(dialect, _T)
-    number = statement.excluded.number + _T.c.number
+    number = _T.c.number + statement.excluded.number
     return statement.on_conflict_do_update(index_elements=["name", "label"], set_={"number": number})

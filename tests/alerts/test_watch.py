@@ -132,6 +132,24 @@ async def test_after_a_restart_nothing_is_told_again(sqlite_url: str, receiver: 
     assert [event for event, _ in told(receiver)] == ["degraded", "recovered"]
 
 
+async def test_what_is_being_delivered_at_the_end_is_not_delivered_again(sqlite_url: str) -> None:
+    db, got = mirror(sqlite_url), list[bytes]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.readuntil(b"\r\n\r\n"))
+        await asyncio.sleep(0.3)
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        ended(db, "failed")
+        async with watching(db, url=url):
+            await until(lambda: got)
+        assert left(db) == []
+    db.close()
+
+
 async def test_two_processes_on_one_mirror_tell_it_once(database_url: str, receiver: Receiver) -> None:
     db, other = mirror(database_url), Database(database_url)
     async with watching(db, url=receiver.url), watching(other, url=receiver.url):
@@ -186,6 +204,22 @@ async def test_what_was_not_delivered_is_tried_again_in_its_order(sqlite_url: st
     db.close()
     assert [event for event, _ in told(receiver)] == ["degraded"] * 4 + ["recovered"]
     assert len({body["id"] for body in receiver.events()}) == 2
+
+
+async def test_what_was_not_delivered_waits_before_it_is_tried_again(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "FIRST_WAIT", 60.0)
+    db = mirror(sqlite_url)
+    ended(db, "failed")
+    with receiving(Receiver(always=500)) as receiver:
+        async with watching(db, url=receiver.url):
+            await until(lambda: receiver.got)
+            await asyncio.sleep(0.2)
+    [row] = left(db)
+    assert len(receiver.got) == row.attempts == 1
+    assert timedelta(seconds=59) < row.due_at - row.created_at < timedelta(seconds=70)
+    db.close()
 
 
 def left(db: Database) -> list[Any]:
@@ -246,6 +280,15 @@ async def test_a_command_that_ends_tells_at_once_and_a_good_one_the_recovery(
     assert told(receiver) == [("degraded", ["run:sync"]), ("recovered", ["run:sync"])]
 
 
+async def test_a_command_that_ends_tries_more_than_once(sqlite_url: str) -> None:
+    db = mirror(sqlite_url)
+    ended(db, "failed", "sync")
+    with receiving(Receiver(statuses=[500])) as receiver:
+        await after_command(settings.load({"alerts.url": receiver.url}, environ={}), db)
+    assert len(receiver.got) == 2 and left(db) == []
+    db.close()
+
+
 async def test_a_run_that_somebody_sat_in_front_of_is_nothing_to_tell(sqlite_url: str, receiver: Receiver) -> None:
     db, loaded = mirror(sqlite_url), settings.load({"alerts.url": receiver.url}, environ={})
     for kind in ("plan", "backfill", "import"):
@@ -261,13 +304,15 @@ async def test_a_run_that_somebody_sat_in_front_of_is_nothing_to_tell(sqlite_url
 async def test_a_database_that_is_away_is_told_from_memory(
     sqlite_url: str, receiver: Receiver, tmp_path: Path
 ) -> None:
-    db = mirror(sqlite_url)
-    async with watching(db, url=receiver.url):
+    """And by one process of two."""
+    db, other = mirror(sqlite_url), Database(sqlite_url)
+    async with watching(db, url=receiver.url), watching(other, url=receiver.url):
         await until(lambda: leases(db))
         file = db.file
         assert file is not None
         away = file.with_suffix(".away")
-        db.engine.dispose()
+        for each in (db, other):
+            each.engine.dispose()
         _move(file, away)
         file.mkdir()
         await until(lambda: receiver.got)
@@ -275,8 +320,12 @@ async def test_a_database_that_is_away_is_told_from_memory(
         file.rmdir()
         _move(away, file)
         await until(lambda: len(receiver.got) == 2)
+        ended(db, "failed")
+        await until(lambda: len(receiver.got) == 3)
     db.close()
-    assert told(receiver) == [("degraded", ["database"]), ("recovered", ["database"])]
+    other.close()
+    assert [keys for _, keys in told(receiver)] == [["database"], ["database"], ["run:contacts"]]
+    assert [event for event, _ in told(receiver)] == ["degraded", "recovered", "degraded"]
 
 
 def _move(mirror: Path, to: Path) -> None:

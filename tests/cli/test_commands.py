@@ -42,6 +42,22 @@ def test_status_is_one_object(run_json: Json) -> None:
     assert report["cursors"][0]["updated_at"] == "2026-03-01T12:00:00.000000Z"
 
 
+def test_status_says_since_when_what_is_left_and_what_to_type(run: Run, run_json: Json) -> None:
+    report = run_json("status")
+    assert [each["reason"] for each in report["why"]] == report["reasons"]
+    assert {each["kind"]: each["command"] for each in report["needs_person"]} == {
+        "held": "contact-bridge plan, then contact-bridge sync --allow-mass-change",
+        "conflicts": "contact-bridge conflicts list", "dead_letters": "contact-bridge outbox list",
+    }  # fmt: skip
+    assert all(each["since"] == "2026-03-01T12:00:00.000000Z" for each in report["needs_person"])
+    assert (report["doing"], report["streams"], report["left"]["done_at"]) == ([], [], None)
+    assert "counts" in report["runs"][0] and "progress" not in report["runs"][0]
+    shown = run("status").stdout
+    since = "since 2026-03-01T12:00:00Z): contact-bridge"
+    for part in ("Needs a person", "Left to push", "The last run: backfill, run 4, ok", since):
+        assert part in shown
+
+
 def test_conflicts_alone_lists_the_open_ones(run_json: Json) -> None:
     assert [row["id"] for row in run_json("conflicts")] == [1]
     assert run_json("conflicts", "list") == run_json("conflicts")

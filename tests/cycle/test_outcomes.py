@@ -119,6 +119,21 @@ async def test_a_stream_that_fails_beside_others_makes_a_run_partial(world: Worl
     assert streams(world)["digital_onboarding.templates"]["failure"] == "failed"
 
 
+async def test_nothing_is_decided_before_every_stream_was_read_once(world: World) -> None:
+    """A rule that names a template would be refused for good."""
+    world.ov.add_contact("ann@example.com")
+    world.sandbox.fail("digital_onboarding", "status", method="GET", path="/v1/templates*", status=403, times=None)
+    mark = world.journal.mark()
+    with pytest.raises(Denied):
+        await world.sync()
+    assert outcome(world) == "denied" and not world.journal.writes(mark)
+    reasons = "\n".join(told(world)["reasons"])
+    assert "digital_onboarding.templates was never read, and is denied: nothing is decided before" in reasons
+    world.sandbox.clear_faults()
+    await world.sync()
+    assert world.do.contact("ann@example.com")
+
+
 @pytest.mark.parametrize("path", ["/v*/contacts", "/v*/contact-activities"])
 async def test_nothing_is_decided_where_people_could_not_be_read(world: World, path: str) -> None:
     await world.linked("ann")
@@ -128,6 +143,16 @@ async def test_nothing_is_decided_where_people_could_not_be_read(world: World, p
     with pytest.raises(Denied):
         await world.sync()
     assert outcome(world) == "denied" and not world.journal.writes(mark)
+
+
+async def test_a_backfill_reads_what_it_can(world: World) -> None:
+    world.ov.add_contact("ann@example.com")
+    deny(world, "/v*/contacts")
+    with pytest.raises(Denied):
+        await world.backfill()
+    assert outcome(world) == "denied" and last(world)["finished_at"] is not None
+    assert streams(world)["onvoard.contacts"]["succeeded_at"] is None
+    assert streams(world)["digital_onboarding.objectives"]["succeeded_at"] is not None
 
 
 async def test_a_push_that_is_denied(world: World) -> None:

@@ -234,6 +234,27 @@ async def test_a_journey_of_which_nothing_tells_is_put_before_a_person(world: Wo
     await world.quiet(plain=True)
 
 
+async def test_a_completion_of_which_nothing_tells_is_said_again_with_its_own_time_or_put_before_a_person(
+    world: World,
+) -> None:
+    await begun(world, setup=False)
+    use(
+        world, Rule("first", ORDERED, CompleteObjective("online-banking")),
+        Rule("vip", MemberOf(Group.TAG, "vip"), CompleteObjective("estatements")),  # since when, is lost
+    )  # fmt: skip
+    await world.sync()
+    backup = Backup(world)
+    order(world, "ann")
+    world.ov.edit_contact("bob@example.com", tags=["vip"])
+    await world.sync()
+    completed = world.do.completions_of("crm-ann"), world.do.completions_of("crm-bob")
+    (again_,) = await again(world, backup)
+    assert "online-banking" in again_ and len(reasons(world)) == 1
+    assert (world.do.completions_of("crm-ann"), world.do.completions_of("crm-bob")) == completed
+    assert completed[0]["online-banking"] and completed[0]["online-banking"][:19] in again_
+    await world.quiet(plain=True)
+
+
 async def test_what_happened_while_no_mirror_was_at_work_is_not_in_doubt(world: World) -> None:
     await begun(world, setup=False)
     use(world, THANKS)
@@ -373,6 +394,8 @@ async def test_a_link_that_was_cut_since_the_backup_is_asked_about(both: World) 
         assert await again(both, backup) == []
         (asked,) = both.conflicts("link_edited")
         await both.quiet(plain=True)
+    both.ov.edit_contact("ann@example.com", city="Oslo")
+    await both.quiet()
     await resolve(both, asked["id"], keep="onvoard")
     assert both.status("ann@example.com")[0] != "linked"
     assert both.do.contact("crm-ann")["name_first"] == "Ann"

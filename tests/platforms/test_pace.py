@@ -28,6 +28,7 @@ from service.errors import (
     Unreachable,
     Verdict,
 )
+from service.metrics import Requests
 from service.platforms.pace import FAIR, Limits, Pace, Priority, State, priority
 from service.platforms.pressure import FAILURES, LONGEST, Breaker, Concurrency
 from service.platforms.rate import BLOCK, PATIENCE
@@ -93,6 +94,32 @@ async def failing(pace: Pace, times: int, error: Callable[[], PlatformError] = u
 
 def paced(**more: Any) -> Pace:
     return Pace("onvoard", replace(UNPACED, **more), lambda: NOW)
+
+
+# What is counted
+
+
+def test_how_long_requests_wait_for_their_turn_adds_up() -> None:
+    async def main() -> float:
+        meter = Requests()
+        pace = Pace("onvoard", replace(UNPACED, max_in_flight=1), lambda: NOW, meter)
+        await asyncio.gather(*(one(pace, seconds=2) for _ in range(3)))
+        return meter.queued
+
+    assert simulated(main()) == pytest.approx(0 + 2 + 4)
+
+
+def test_a_pause_counts_once_however_many_were_told_of_it_or_wait() -> None:
+    async def main() -> tuple[float, float]:
+        meter = Requests()
+        pace = Pace("onvoard", UNPACED, lambda: NOW, meter)
+        told = (one(pace, answer(429, retry_after=seconds)) for seconds in (10, 10, 4))
+        await asyncio.gather(*told, return_exceptions=True)
+        first = meter.paused
+        await asyncio.gather(one(pace), one(pace))
+        return first, meter.paused
+
+    assert simulated(main()) == pytest.approx((10, 10))
 
 
 # Priorities

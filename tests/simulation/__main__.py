@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 from tests.simulation.world import Outcome, simulate
 
@@ -24,32 +25,34 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="how many worlds")
     parser.add_argument("--first", type=int, help="the first of their seeds, which follow each other")
     parser.add_argument("--seed", type=int, help="this world alone, with its trace")
+    parser.add_argument("--restores", action="store_true", help="backups of the mirror are made, and brought back")
     asked = parser.parse_args()
     if asked.seed is not None:
-        return _one(asked.seed)
+        return _one(asked.seed, asked.restores)
     first = asked.first if asked.first is not None else secrets.randbelow(10**9)
     seeds = range(first, first + asked.seeds)
     print(f"{asked.seeds} worlds, seeds {seeds[0]} to {seeds[-1]}", flush=True)
-    return _many(seeds)
+    return _many(seeds, asked.restores)
 
 
-def _one(seed: int) -> int:
-    outcome = simulate(seed, keep_trace=True)
+def _one(seed: int, restores: bool) -> int:
+    outcome = simulate(seed, keep_trace=True, restores=restores)
     print("\n".join(outcome.trace))
     print(f"seed {seed}: {outcome.broken or 'every law holds'} ({outcome.digest}, {outcome.figures})")
     return 1 if outcome.broken else 0
 
 
-def _many(seeds: range) -> int:
+def _many(seeds: range, restores: bool) -> int:
     began, done, broken = time.monotonic(), 0, 0
     told: Counter[str] = Counter()
-    for outcome in _played(seeds):
+    for outcome in _played(seeds, restores):
         done += 1
         told.update(outcome.figures)
         if outcome.broken:
             broken += 1
             _clear()
-            print(f"seed {outcome.seed}: {outcome.broken}\n    {REPLAY.format(outcome.seed)}", flush=True)
+            how = " ARGS=--restores" if restores else ""
+            print(f"seed {outcome.seed}: {outcome.broken}\n    {REPLAY.format(outcome.seed)}{how}", flush=True)
         if sys.stdout.isatty():
             print(f"\r{done} of {len(seeds)} worlds, {broken} broken", end="", flush=True)
     _clear()
@@ -62,9 +65,9 @@ def _many(seeds: range) -> int:
     return 1 if broken else 0
 
 
-def _played(seeds: range) -> Iterator[Outcome]:
+def _played(seeds: range, restores: bool) -> Iterator[Outcome]:
     with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
-        yield from pool.imap_unordered(simulate, seeds, chunksize=4)
+        yield from pool.imap_unordered(partial(simulate, restores=restores), seeds, chunksize=4)
 
 
 def _clear() -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from service.store.restoration import MAYBE
 from service.store.traces import GONE
 from tests.simulation.network import POISON
 from tests.simulation.users import poisoned
@@ -140,7 +141,7 @@ def _losses_on_record(watch: Watch, contacts: dict[Contact, Row]) -> None:
             continue  # their history is erased
         # Where the other side's value could not be carried over, the two were left as unlike as they were: the next
         # value that can be, changes one side alone.
-        one_sided = each.elsewhere or _was_left_alone(watch, each)
+        one_sided = each.elsewhere or watch.restored or _was_left_alone(watch, each)
         where = history["conflicts"] | history["changes"] if one_sided else history["conflicts"]
         if not watch.literal(each.contact, each.field, each.value) & where:
             lost = f"{each.value!r}, lost at {each.at:%d %H:%M:%S}"
@@ -204,7 +205,7 @@ def _poison_is_alone(watch: Watch, contacts: dict[Contact, Row]) -> None:
 def _needs_a_person(watch: Watch, row: Row) -> bool:
     """Refused for good and rightly: it is the poison itself, the contact is gone, or the address is that of one whom
     nobody may know."""
-    if POISON in str(_json(row["payload"])):
+    if POISON in str(_json(row["payload"])) or row["last_error"] == MAYBE:
         return True
     if row["platform"] == OV and row["operation"] != "create_contact":
         contact = watch.ov.contacts.get(row["target"] or (_json(row["payload"]) or {}).get("contact_id"))

@@ -69,6 +69,7 @@ class Watch:
         self.undone: set[Contact] = set()  # a person has given a run's values back, or decided
         self.forgotten: set[str] = set()  # ids and addresses of those who are to be erased
         self.suppressed: set[str] = set()  # on OnVoard, at any time: ids and addresses
+        self.restored = False  # the mirror was: what it remembered of the time since the backup is gone
         self.broken: LawBroken | None = None
         self.probes = self.writes = 0
 

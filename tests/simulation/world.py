@@ -48,9 +48,11 @@ from service.schedule import JOBS, Schedule
 from service.store import cursors, loaded, migrate, outbox, readonly
 from service.store.database import Database
 from service.store.lease import lease
+from service.store.restoration import MAYBE
 from service.store.types import iso
 from service.web.webhooks import Webhooks
 from tests.simulation import laws
+from tests.simulation.backups import Backups
 from tests.simulation.machine import Process, close_bridge, open_bridge
 from tests.simulation.network import Network, Post, Trace, Weather
 from tests.simulation.rules import Rules
@@ -82,10 +84,12 @@ class Outcome:
 
 
 def simulate(
-    seed: int, *, keep_trace: bool = False, mutate: Callable[[], Any] | None = None, rough: bool = False
-) -> Outcome:
+    seed: int, *, keep_trace: bool = False, mutate: Callable[[], Any] | None = None, rough: bool = False,
+    restores: bool = False,
+) -> Outcome:  # fmt: skip
     """`mutate`: a context manager that breaks something in the service for as long as the world lasts. `rough`: a world
-    in which everything that happens now and then, happens often."""
+    in which everything that happens now and then, happens often. `restores`: its operator brings back old backups of
+    the mirror."""
     _schema()  # made before any dice of this world are thrown
     loop = VirtualLoop()
     outcome = Outcome(seed)
@@ -99,7 +103,7 @@ def simulate(
         stack.enter_context(_decided_twice())
         stack.enter_context(_copies_are_read())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulation-", dir=_memory())))
-        world = World(seed, clock, folder, keep_trace, rough)
+        world = World(seed, clock, folder, keep_trace, rough, restores)
         try:
             play(loop, world.live())
         except LawBroken as broken:
@@ -114,7 +118,9 @@ def simulate(
 
 
 class World:
-    def __init__(self, seed: int, clock: VirtualClock, folder: Path, keep_trace: bool, rough: bool) -> None:
+    def __init__(
+        self, seed: int, clock: VirtualClock, folder: Path, keep_trace: bool, rough: bool, restores: bool
+    ) -> None:
         self.dice = dice = random.Random(seed)
         self.clock, self.trace, self.weather = clock, Trace(keep_trace), Weather(random.Random(dice.random()))
         self.ov = OnVoard(clock, _onvoard_settings(dice))
@@ -138,6 +144,8 @@ class World:
         self._runs = self._kills = self._failures = 0
         self._ended = False
         self._folder = folder
+        self.backups = Backups(self.db, self.watch, random.Random(f"{seed} backups")) if restores else None
+        self.daemon = self.daemon and not restores  # which is stopped while a mirror is brought back
 
     def figures(self) -> Row:
         return {
@@ -259,6 +267,8 @@ class World:
                 break
             name, work = self._choose()
             await self._command(name, work)
+            if self.backups is not None:
+                self.trace.add(self.clock.now(), "backups", self.backups.happen())
             self.rules.happen()
             laws.nothing_deleted_that_is_there(self.watch)
             if dice.random() < 0.04:
@@ -388,8 +398,12 @@ class World:
                 await forgetting.forget(bridge, found, who, [])
 
     async def _retry(self, bridge: Bridge) -> None:
-        dead = self.watch.rows("SELECT id FROM outbox WHERE status = 'dead' ORDER BY id")
-        await self._in_turn(bridge, lambda conn: outbox.retry(conn, [row["id"] for row in dead], bridge.now()))
+        dead = self.watch.rows("SELECT id, target, last_error FROM outbox WHERE status = 'dead' ORDER BY id")
+        # Whoever looks there finds that it was made, or that it was not.
+        made = {row["id"] for row in dead if row["last_error"] == MAYBE and self.do.journeys_of(row["target"])}
+        again = [row["id"] for row in dead if row["id"] not in made]
+        await self._in_turn(bridge, lambda conn: outbox.retry(conn, again, bridge.now()))
+        await self._in_turn(bridge, lambda conn: outbox.discard(conn, sorted(made), bridge.now()))
 
     # --- at rest
 

@@ -56,6 +56,10 @@ async def test_the_overview_says_why_it_is_not_in_sync_since_when_and_what_needs
         page = await text(dashboard, "/")
     assert '<h1 id="state">Not in sync</h1>' in page
     assert "1 dead letter: see contact-bridge outbox list" in page
+    assert "1 dead letter: see contact-bridge outbox list, since <time" in page
+    assert '<td>change</td><td>pending</td><td>2</td><td><time' in page.replace("\n    ", "")
+    assert "pushes to Digital Onboarding: 2 left, by the settings" in page
+    assert "The last run: backfill, run 4, ok" in page
     assert 'Something has been waiting since <time datetime="2026-03-01T12:00:00Z">' in page
     for link in ('href="/brake"', 'href="/conflicts">1 open conflict<', 'href="/outbox?status=dead">1 dead letter<'):
         assert link in page

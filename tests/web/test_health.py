@@ -6,6 +6,8 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import psycopg
@@ -22,11 +24,12 @@ from service.web.server import address, listen, serving
 
 @asynccontextmanager
 async def served(
-    url: str, *, scheduled: Callable[[], bool] = lambda: True, patience: float = 3.0
+    url: str, *, scheduled: Callable[[], bool] = lambda: True, patience: float = 3.0,
+    turns: Callable[[], Any] = tuple,
 ) -> AsyncIterator[httpx.AsyncClient]:
     database = Database(url)
     listening = listen(settings.load({"web.port": 0}))
-    app = Starlette(routes=Health(database, scheduled, patience).routes)
+    app = Starlette(routes=Health(database, scheduled, patience, turns).routes)
     async with (
         serving(app, listening),
         httpx.AsyncClient(base_url=address(listening), trust_env=False) as client,
@@ -110,3 +113,27 @@ def test_a_host_that_is_not_this_machine(host: str) -> None:
 def test_localhost_is_reached_by_ipv4() -> None:
     with listen(settings.load({"web.host": "localhost", "web.port": 0})) as listening:
         assert address(listening).startswith("http://127.0.0.1:")
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("every", "overdue", "at_work", "ready"),
+    [
+        (HOUR, 2.9 * HOUR, False, True), (HOUR, 3.1 * HOUR, False, False), (HOUR, 9 * HOUR, True, True),
+        (timedelta(seconds=5), timedelta(minutes=4), False, True), (timedelta(seconds=5), HOUR / 10, False, False),
+        (HOUR, None, False, True), ("cron: 0 4 * * *", HOUR / 10, False, False), (HOUR, -HOUR, False, True),
+    ],
+)  # fmt: skip
+async def test_a_job_to_which_the_scheduler_gives_no_turn(
+    sqlite_url: str, every: Any, overdue: timedelta | None, at_work: bool, ready: bool
+) -> None:
+    due = None if overdue is None else datetime.now(UTC) - overdue
+    turn = {"name": "contacts", "every": every, "next_run_at": due, "at_work": at_work}
+    async with served(migrated(sqlite_url), turns=lambda: [turn]) as client:
+        answer = await client.get("/readyz")
+    assert answer.status_code == (200 if ready else 503)
+    since = due.isoformat(timespec="seconds") if due else ""
+    told = [f"the job contacts has been due since {since}, and was not begun"]
+    assert answer.json()["reasons"] == ([] if ready else told)

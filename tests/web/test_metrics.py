@@ -17,8 +17,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from service import settings
+from service.core.records import Platform
 from service.metrics import Requests
-from service.store import cursors, health, jobs, migrate, verifications
+from service.store import cursors, health, jobs, migrate, oddities, verifications
 from service.store import tables as t
 from service.store.database import Database
 from service.store.verifications import Verification
@@ -178,7 +179,6 @@ async def test_what_was_done_adds_up_over_restarts_and_processes(mirror: str) ->
         with process.begin() as conn:
             counts = {"pulled": {"contacts": 7, "templates": 2, "webhook_events.ignored": 3}}
             cursors.finish_run(conn, cursors.start_run(conn, "sync", _ago(1)), outcome, counts, NOW)
-            health.note_streams(conn, ["digital_onboarding.templates"], {}, NOW)
         process.close()
     async with served(mirror) as client:
         found = await scraped(client)
@@ -189,8 +189,31 @@ async def test_what_was_done_adds_up_over_restarts_and_processes(mirror: str) ->
     assert found["contact_bridge_records_pulled_total", ("onvoard", "contacts")] == 21
     assert found["contact_bridge_records_pulled_total", ("digital_onboarding", "templates")] == 6
     assert found["contact_bridge_webhook_events_total", ("ignored",)] == 9
-    at = found["contact_bridge_stream_last_success_timestamp_seconds", ("digital_onboarding", "templates")]
-    assert at == NOW.timestamp()
+
+
+async def test_streams_are_told_with_their_last_success_and_whether_they_fail(lite: str) -> None:
+    process = Database(lite)
+    with process.begin() as conn:
+        health.note_streams(conn, ["onvoard.contacts", "digital_onboarding.contacts"], {}, _ago(9))
+        health.note_streams(conn, [], {"onvoard.contacts": "denied", "onvoard.reviews": "failed"}, NOW)
+    process.close()
+    async with served(lite) as client:
+        found = await scraped(client)
+    contacts, reviews = ("onvoard", "contacts"), ("onvoard", "reviews")
+    assert found["contact_bridge_stream_last_success_timestamp_seconds", contacts] == _ago(9).timestamp()
+    assert ("contact_bridge_stream_last_success_timestamp_seconds", reviews) not in found
+    assert [found["contact_bridge_stream_failing", stream] for stream in (contacts, reviews)] == [1, 1]
+    assert found["contact_bridge_stream_failing", ("digital_onboarding", "contacts")] == 0
+
+
+async def test_a_record_that_could_not_be_kept_is_a_dead_letter_without_a_lane(lite: str) -> None:
+    process = Database(lite)
+    with process.begin() as conn:
+        oddities.refuse(conn, Platform.DIGITAL_ONBOARDING, "contacts", "no id", {"a": 1}, 1, NOW)
+    process.close()
+    async with served(lite) as client:
+        found = await scraped(client)
+    assert found["contact_bridge_dead_letters", ("digital_onboarding",)] == 1
 
 
 async def test_a_run_that_never_failed_is_told_as_zero_failures(lite: str) -> None:

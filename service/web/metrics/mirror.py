@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 from prometheus_client.core import Metric, SummaryMetricFamily
@@ -14,11 +15,10 @@ from service.settings import Settings
 from service.store import figures, freshness, health, jobs, reports, tallies
 from service.store.database import Connection
 from service.store.figures import Waiting
-from service.store.outbox import Lane
+from service.store.outbox import OPEN, Lane
 from service.web.metrics.shapes import PREFIX, Key, counter, gauge, histogram
 
 _PLATFORMS = [platform.value for platform in Platform]
-_OPEN = ("pending", "sending", "unknown", "held")
 _BAD = ("failed", "denied", "suspiciously empty")
 """There from the beginning: of a counter that begins with 1, Prometheus sees no increase."""
 _NOTHING = Waiting(0, None)
@@ -43,8 +43,8 @@ def everything(conn: Connection, settings: Settings, now: datetime) -> Iterator[
     yield from _outbox(conn, now)
     yield from _to_do(conn, now)
     yield from _jobs(conn, settings, now)
+    yield from _streams(conn, settings, now)
     tallied = tallies.everything(conn)
-    yield from _streams(conn, settings, now, tallied)
     yield from _runs(tallied)
     yield from _records(tallied)
     surprises = dict.fromkeys(_PLATFORMS, 0) | figures.surprises(conn)
@@ -54,31 +54,31 @@ def everything(conn: Connection, settings: Settings, now: datetime) -> Iterator[
 
 
 def _outbox(conn: Connection, now: datetime) -> Iterator[Metric]:
-    found, labels = figures.pushes(conn, (*_OPEN, "dead")), ("platform", "lane", "status")
-    waiting = {
-        (platform, lane.name.lower(), status): found.get((platform, int(lane), status), _NOTHING)
-        for platform in _PLATFORMS for lane in Lane for status in _OPEN
-    }  # fmt: skip
-    numbers: dict[Key, float] = {key: each.number for key, each in waiting.items()}
-    ages: dict[Key, float] = {key: _age(each, now) for key, each in waiting.items()}
+    lanes = [lane.name.lower() for lane in Lane]
+    numbers: dict[Key, float] = dict.fromkeys(product(_PLATFORMS, lanes, OPEN), 0)
+    ages, dead = dict(numbers), dict.fromkeys(_PLATFORMS, 0)
+    for row in health.waiting(conn):
+        if row["status"] == "dead":
+            dead[row["platform"]] += row["pushes"]
+        else:
+            key = row["platform"], row["lane"], row["status"]
+            numbers[key], ages[key] = row["pushes"], _age(row["since"], now)
+    labels = ("platform", "lane", "status")
     yield gauge("outbox_pushes", "Pushes that are still to be made", numbers, *labels)
     yield gauge("outbox_oldest_age_seconds", "Age of the oldest of them", ages, *labels)
-    dead = dict.fromkeys(_PLATFORMS, 0)
-    for (platform, _, status), each in found.items():
-        dead[platform] += each.number if status == "dead" else 0
     yield gauge("dead_letters", "Pushes and records that were refused for good", dead, "platform")
 
 
 def _to_do(conn: Connection, now: datetime) -> Iterator[Metric]:
-    conflicts, held = figures.conflicts(conn), figures.held(conn)
-    yield gauge("open_conflicts", "Conflicts that need a person's decision", conflicts.number)
-    yield gauge("open_conflicts_oldest_age_seconds", "Age of the oldest of them", _age(conflicts, now))
+    held, oldest = figures.held(conn), _age(health.conflicts_since(conn), now)
+    yield gauge("open_conflicts", "Conflicts that need a person's decision", reports.open_conflicts(conn))
+    yield gauge("open_conflicts_oldest_age_seconds", "Age of the oldest of them", oldest)
     holding = {platform: float(platform in held) for platform in _PLATFORMS}
     yield gauge("brake_holding", "1 where the brake holds changes towards a platform", holding, "platform")
     events = dict.fromkeys(_PLATFORMS, _NOTHING) | figures.events(conn, now)
     numbers = {platform: each.number for platform, each in events.items()}
     yield gauge("inbox_events", "Webhook events that are due to be looked into", numbers, "platform")
-    ages = {platform: _age(each, now) for platform, each in events.items()}
+    ages = {platform: _age(each.since, now) for platform, each in events.items()}
     yield gauge("inbox_oldest_age_seconds", "Age of the oldest of them", ages, "platform")
 
 
@@ -95,16 +95,11 @@ def _jobs(conn: Connection, settings: Settings, now: datetime) -> Iterator[Metri
     yield counter("missed_turns", "Turns of a job that no daemon took", missed, "kind")
 
 
-def _streams(conn: Connection, settings: Settings, now: datetime, tallied: Tallied) -> Iterator[Metric]:
+def _streams(conn: Connection, settings: Settings, now: datetime) -> Iterator[Metric]:
     cursors = reports.cursors(conn, now)
     lag = {row["stream"]: row["lag_seconds"] for row in cursors if row["lag_seconds"] is not None}
     yield gauge("cursor_lag_seconds", "Age of what a stream was last read up to", lag, "stream")
-    read_at: dict[Key, float] = {
-        tuple(row["stream"].split(".")): row["succeeded_at"].timestamp()
-        for row in health.streams(conn) if row["succeeded_at"] is not None
-    }  # fmt: skip
-    text = "When a stream was last read to its end"
-    yield gauge("stream_last_success_timestamp_seconds", text, read_at, "platform", "stream")
+    yield from _read(conn)
     schedule = settings.schedule
     swept = freshness.swept(conn, now, schedule.sweep_within, schedule.sweep_after)
     for name, text in (("age", "Time since the record was read that waits longest"), ("limit", "What that may be")):
@@ -113,6 +108,15 @@ def _streams(conn: Connection, settings: Settings, now: datetime, tallied: Talli
     verified = reports.verifications(conn)
     for name, column, text in _VERIFIED:
         yield gauge(name, text, {row["stream"]: _number(row[column]) for row in verified}, "stream")
+
+
+def _read(conn: Connection) -> Iterator[Metric]:
+    known = {tuple(row["stream"].split(".", 1)): row for row in health.streams(conn)}
+    at: dict[Key, float] = {of: row["succeeded_at"].timestamp() for of, row in known.items() if row["succeeded_at"]}
+    text = "When a stream was last read to its end"
+    yield gauge("stream_last_success_timestamp_seconds", text, at, "platform", "stream")
+    failing: dict[Key, float] = {of: float(row["failing_since"] is not None) for of, row in known.items()}
+    yield gauge("stream_failing", "1 where a stream could not be read the last time", failing, "platform", "stream")
 
 
 def _runs(tallied: Tallied) -> Iterator[Metric]:
@@ -156,8 +160,8 @@ def _by_stream(numbers: Mapping[str, float]) -> dict[Key, float]:
     }
 
 
-def _age(waiting: Waiting, now: datetime) -> float:
-    return max(0.0, (now - waiting.since).total_seconds()) if waiting.since is not None else 0.0
+def _age(since: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - since).total_seconds()) if since is not None else 0.0
 
 
 def _number(value: Any) -> float:
