@@ -36,6 +36,10 @@ def _dlt(module: str, *more: str) -> Command:
     ]  # fmt: skip
 
 
+def burst(*options: str) -> Command:
+    return lambda place: [sys.executable, "-m", "benchmarks.burst", str(place.served.size.contacts), *options]
+
+
 def _plain(place: Place) -> list[str]:
     return [sys.executable, "-m", "benchmarks.peers.plain", place.served.url, place.database]
 
@@ -65,7 +69,8 @@ DLT_ARROW_RAW = Contestant("dlt, Arrow source, payload kept", _dlt("dlt_arrow", 
 DLT_REST = Contestant("dlt rest_api", _dlt("dlt_rest"), ("dlt",))
 SINGER = Contestant("Singer tap and target", _singer, ("singer-tap", "singer-target"), (POSTGRES,))
 LOAD_LIMIT = Contestant("load limit", _load_limit, kinds=(POSTGRES,))
+BARE = Contestant("bare receiver", burst("--bare"))
 PEERS = {
     "plain": PLAIN, "dlt-arrow": DLT_ARROW, "dlt-arrow-raw": DLT_ARROW_RAW, "dlt-rest": DLT_REST, "singer": SINGER,
-    "load-limit": LOAD_LIMIT,
+    "load-limit": LOAD_LIMIT, "bare": BARE,
 }  # fmt: skip

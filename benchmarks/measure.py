@@ -16,6 +16,8 @@ import psutil
 
 EVERY = 0.2
 """Seconds between two looks at the memory."""
+TOLD = "told.json"
+"""Where a command leaves figures of its own, in its folder."""
 
 
 @dataclass(frozen=True, slots=True)

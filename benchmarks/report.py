@@ -13,6 +13,8 @@ from benchmarks.contestants import BRIDGE
 from benchmarks.running import Result
 from benchmarks.scenarios import MEMORY, SCENARIOS, Bar, Scenario
 
+TOLD = ("median ms", "p99 ms", "answers/s", "lost", "refused", "pages meanwhile", "looked into after s")
+"""What a burst tells of itself (`benchmarks.burst`)."""
 FIGURES: Mapping[str, Callable[[Result], float]] = {
     "wall": lambda result: result.wall,
     "rows": lambda result: result.rows or 0,
@@ -21,6 +23,7 @@ FIGURES: Mapping[str, Callable[[Result], float]] = {
     "pushed/s": lambda result: result.written / result.pushing if result.pushing > 0 else 0.0,
     "lead s": lambda result: result.lead,
     "peak MB": lambda result: result.memory,
+    **{name: lambda result, name=name: result.told.get(name, 0.0) for name in TOLD},  # type: ignore[misc]
 }
 COLUMNS: Mapping[str, Callable[[Sequence[Result]], str]] = {
     "wall s": lambda own: _spread([each.wall for each in own], 1),
@@ -34,6 +37,7 @@ COLUMNS: Mapping[str, Callable[[Sequence[Result]], str]] = {
     "pushed": lambda own: f"{median(each.written for each in own):,.0f}",
     "pushed/s": lambda own: f"{median(FIGURES['pushed/s'](each) for each in own):,.0f}",
     "server CPU s": lambda own: f"{median(each.server_cpu for each in own):.1f}",
+    **{name: lambda own, name=name: f"{median(FIGURES[name](each) for each in own):,.0f}" for name in TOLD},  # type: ignore[misc]
 }
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import databases
 from benchmarks.contestants import BRIDGE, LOAD_LIMIT, Contestant
 from benchmarks.databases import POSTGRES
-from benchmarks.measure import Failed
+from benchmarks.measure import TOLD, Failed
 from benchmarks.peers import load_limit
 from benchmarks.place import Place, Served
 from benchmarks.scenarios import Scenario
 
 BOOKKEEPING = frozenset(
-    ("accounts", "cursors", "facts", "leases", "rates", "runs", "surprises", "sweep_slices", "windows")
-)
+    (
+        "accounts", "alerts", "cursors", "facts", "leases", "rates", "runs", "streams", "surprises", "sweep_slices",
+        "tallies", "windows",
+    )
+)  # fmt: skip
 """Tables in which every run leaves a note of itself: beside the mirror, not of it."""
 
 
@@ -25,7 +29,7 @@ BOOKKEEPING = frozenset(
 class Result:
     """Seconds and MB. `rows`: written to the database; `lead`: until the first write left for a platform. From
     `requests` on as the server counted: `read` and `written` are records; `pushing` goes from the first write to the
-    last one's answer."""
+    last one's answer. `told`: what the command itself found out; whoever sends a burst is not of its memory."""
 
     scenario: str
     kind: str
@@ -47,6 +51,7 @@ class Result:
     pushing: float
     server_cpu: float
     calls: dict[str, int]
+    told: dict[str, float] = field(default_factory=dict)
 
 
 def measured(
@@ -67,11 +72,13 @@ def measured(
         cost = place.run(command)
         counted = served.count()
         time.sleep(0.2)  # Postgres tells what an ended connection wrote a moment later
+        told = _told(place.folder / TOLD)
         result = Result(
             scenario.name, kind, contestant.name, turn, served.size.records, cost.wall, cost.cpu,
-            databases.server_cpu(postgres_url) - database_before, cost.memory, databases.size(url),
+            databases.server_cpu(postgres_url) - database_before, cost.memory - told.get("sender MB", 0.0),
+            databases.size(url),
             _rows(rows_before, databases.writes(url)) if counts_rows else None,
-            max(0.0, counted.pop("first_write") - cost.began), **counted,
+            max(0.0, counted.pop("first_write") - cost.began), **counted, told=told,
         )  # fmt: skip
         _check(scenario, contestant, result, place)
         if LOAD_LIMIT in scenario.commands and (contestant, kind) == (BRIDGE, POSTGRES):
@@ -88,6 +95,10 @@ def _check(scenario: Scenario, contestant: Contestant, result: Result, place: Pl
             raise Failed(f"{where}: {found} arrived, and should have been {wanted}")
     if contestant is BRIDGE and result.written < scenario.expected(size):
         raise Failed(f"{where}: {result.written} were pushed, and should have been {scenario.expected(size)}")
+
+
+def _told(path: Path) -> dict[str, float]:
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _rows(before: dict[str, int], after: dict[str, int]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 
 from benchmarks.contestants import (
+    BARE,
     BRIDGE,
     DLT_ARROW,
     DLT_ARROW_RAW,
@@ -18,6 +19,7 @@ from benchmarks.contestants import (
     Command,
     Contestant,
     bridge,
+    burst,
 )
 from benchmarks.databases import POSTGRES, SQLITE
 from benchmarks.place import Place
@@ -29,7 +31,7 @@ KINDS = (POSTGRES, SQLITE)
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What issue 6 asks for. `figure` is a ratio to a peer's wall time where `versus` names one, else a figure of
+    """What issues 6 and 8 ask for. `figure` is a ratio to a peer's wall time where `versus` names one, else a figure of
     `report.FIGURES` of the bridge's own."""
 
     wanted: float
@@ -103,6 +105,10 @@ _BACKFILL = Scenario(
     ),
     pulls=True,
 )  # fmt: skip
+_BURST = (
+    Bar(50.0, figure="median ms", sense="at most"), Bar(0, figure="lost", sense="exactly"),
+    Bar(0, figure="refused", sense="exactly"),
+)  # fmt: skip
 
 SCENARIOS = (
     _BACKFILL,
@@ -150,6 +156,20 @@ SCENARIOS = (
         commands={BRIDGE: bridge("sync")},
         settings={"BRIDGE_DIGITAL_ONBOARDING__BATCH_SIZE": "1000"},
         expected=lambda size: 2 * size.contacts,
+    ),
+    Scenario(
+        "burst", "5,000 webhooks over 32 connections while a backfill beside the daemon reads 100,000 contacts",
+        Size(100_000),
+        before={BRIDGE: (MIGRATED,), BARE: (MIGRATED,)},
+        commands={BRIDGE: burst(), BARE: BARE.pull},
+        bars=_BURST,
+    ),
+    Scenario(
+        "burst-own", "5,000 webhooks over 32 connections while the daemon itself reads 100,000 contacts first",
+        Size(100_000),
+        before={BRIDGE: (MIGRATED,)},
+        commands={BRIDGE: burst("--own")},
+        bars=_BURST,
     ),
     Scenario(
         "reconcile", "1,000,000 linked people, of whom a hundredth changed: until the first push leaves",

@@ -76,6 +76,7 @@ class Report:
     refused: dict[str, int] = field(default_factory=dict)  # records without an id, by stream
     new_conflicts: int = 0
     new_dead: int = 0
+    pruned: Counter[str] = field(default_factory=Counter)  # rows that were kept long enough, by kind
     stopped: dict[str, str] = field(default_factory=dict)  # loaders that went on until now, and why they do no longer
     changed: dict[str, int] = field(default_factory=dict)  # values that were carried over, by `platform.field`
     read: set[str] = field(default_factory=set)  # streams that were read to the end
@@ -122,6 +123,7 @@ class Report:
             "stopped_loaders": self.stopped,
             "changed": self.changed,
             "failed": self.failures(),
+            **({"pruned": dict(self.pruned)} if self.pruned else {}),
         }
 
 

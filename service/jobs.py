@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
-from service import runs
+from service import retaining, runs
 from service.bridge import Bridge, Report
 from service.core.nearest import did_you_mean
 from service.cycle import LISTINGS, Cycle
@@ -87,14 +87,17 @@ JOBS = (
     Job("reconcile", _reconcile, pulls=False, writes=True),
     Job("sweep", lambda run: run.sweep(), pulls=False),
     Job("verify", comparing.by_settings, pulls=False),
+    Job("retention", retaining.by_settings, pulls=False),
 )
 RELEASE = Job("sync", lambda run: runs.whole_cycle(run, allow_mass_change=True), pulls=False, writes=True)
 """What somebody asks for who has looked at what the brake holds."""
 PULLS = tuple(job.name for job in JOBS if job.pulls)
 
 
-QUIET = ("sweep", "verify")
+QUIET = ("sweep", "verify", "retention")
 """These rest in the quiet hours."""
+DAILY = ("verify", "retention")
+"""Whether these are due is looked at oftener than they are: one that failed, or had no daemon, is made up for."""
 LOOKS = ("inbox", "sweep")
 """Most of their turns find nothing to do, and leave no run: which of them were missed nobody can tell."""
 
@@ -108,10 +111,14 @@ def named(name: str) -> Job:
 
 
 def intervals(settings: Settings) -> dict[str, Turn]:
-    """Job name to its turn. Whether a verification is due is looked at oftener: one that failed is made up for."""
-    every = settings.schedule
-    verify = every.verify if isinstance(every.verify, Cron) else max(every.verify / 8, timedelta(minutes=1))
-    return every.intervals() | {"sweep": every.sweep_every, "verify": verify}
+    """Job name to its turn, or how often it is looked at whether it is due."""
+    every = settings.schedule.intervals()
+    looks = {name: max(turn / 8, timedelta(minutes=1)) for name in DAILY if isinstance(turn := every[name], timedelta)}
+    return every | looks | {"sweep": settings.schedule.sweep_every}
+
+
+def turn_of(settings: Settings, job: Job) -> Turn:
+    return (settings.schedule.intervals() if job.name in DAILY else intervals(settings))[job.name]
 
 
 def rests_until(settings: Settings, job: Job, now: datetime) -> datetime | None:
@@ -170,6 +177,9 @@ def is_due(conn: Connection, bridge: Bridge, job: Job) -> bool:
         return bool(slices.due(conn, now, settings.schedule.sweep_after) or slices.unsliced(conn))
     if job.name == "verify":
         return not unread(conn) and _verification_is_due(conn, settings, now)
+    if job.name == "retention":
+        last, turn = jobs.last_success(conn, job.name), settings.schedule.retention
+        return last is None or isinstance(turn, Cron) or now - last >= turn * 7 / 8
     return True
 
 
@@ -184,7 +194,7 @@ def _verification_is_due(conn: Connection, settings: Settings, now: datetime) ->
 
 def passed(settings: Settings, job: Job, since: datetime, now: datetime) -> int:
     """How many turns a job has had since then, and up to now: MOST at most, and none while it rests."""
-    turn = settings.schedule.verify if job.name == "verify" else intervals(settings)[job.name]
+    turn = turn_of(settings, job)
     if isinstance(turn, Cron):
         turns = turn.after(since, settings.schedule.zone)
     else:
@@ -224,7 +234,7 @@ def _planned(conn: Connection, settings: Settings, job: Job, now: datetime) -> d
     if job.name == "sweep":
         return slices.next_due(conn)
     since = jobs.idle_since(conn, job.name)
-    turn = settings.schedule.verify if job.name == "verify" else intervals(settings)[job.name]
+    turn = turn_of(settings, job)
     if since is None:
         since = now - turn if isinstance(turn, timedelta) else now
     return since + turn if isinstance(turn, timedelta) else next(turn.after(since, settings.schedule.zone), None)

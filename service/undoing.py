@@ -12,7 +12,7 @@ from service.core.records import Native, Platform, native, shown
 from service.decide.merging import change_payload, sides_of
 from service.errors import NobodyFound, PlanMoved
 from service.plans import PUSH, Plan, entry, stays, tally
-from service.store import cursors, history, ledger, outbox, people, reports
+from service.store import cursors, history, ledger, outbox, people, reports, retention
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 
@@ -27,13 +27,18 @@ async def undo(bridge: Bridge, run_id: int) -> Plan:
     """A plan that gives back the values that a run has overwritten, where the field still shows what the run wrote.
 
     An opt-out stays, and so do contacts and activities that were made: the summary counts them. Raises NobodyFound
-    where there is no such run.
+    where there is no such run, or it is older than what the outbox holds.
     """
 
     def make(conn: Connection) -> Plan:
         if not reports.run_known(conn, run_id):
             raise NobodyFound(
                 f"there is no run {run_id}", hint="contact-bridge query 'SELECT id, kind, started_at FROM runs'"
+            )
+        if retention.forgotten(conn, run_id):
+            raise NobodyFound(
+                f"run {run_id} is older than what the outbox still holds: what it overwrote is not known",
+                hint="retention.outbox says for how long it is",
             )
         return plan_of(conn, bridge, run_id).sealed(cursors.hash_key(conn))
 

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks import environments, place, report, running, scenarios, world
 from benchmarks.__main__ import arguments, in_turn
-from benchmarks.contestants import BRIDGE, LOAD_LIMIT, PLAIN, SINGER
+from benchmarks.contestants import BRIDGE, LOAD_LIMIT, PLAIN, SINGER, burst
 from benchmarks.measure import Failed
 from benchmarks.place import Served
 from benchmarks.scenarios import SCENARIOS, Bar
@@ -138,6 +138,13 @@ def test_the_server_takes_and_counts_pushes(server: Served) -> None:
 def test_upserts_arrive(server: Served, postgres_url: str) -> None:
     result = running.measured(BY_NAME["wire-digital-onboarding"], BRIDGE, "sqlite", server, postgres_url, 0, 0.0)
     assert result.calls == {"POST /oauth2/token": 1, "POST /v1/contacts": 1} and result.written == SMALL.contacts
+
+
+def test_a_burst_is_answered_kept_and_looked_into_while_a_backfill_runs(server: Served, postgres_url: str) -> None:
+    small = replace(BY_NAME["burst"], commands={BRIDGE: burst("--events", "300")}, latency_ms=50.0)
+    result = running.measured(small, BRIDGE, "sqlite", server, postgres_url, 0, 0.0)
+    assert (result.told["lost"], result.told["refused"]) == (0, 0)
+    assert 0 < result.told["pages before"] < result.calls["GET /v2/contacts"]
 
 
 def test_work_that_was_not_done_is_no_result(server: Served, postgres_url: str) -> None:

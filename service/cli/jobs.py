@@ -42,13 +42,12 @@ def _rows(conn: Connection, settings: Settings, now: datetime) -> list[dict[str,
     from service.store import jobs as kept
     from service.store import reports
 
-    paused, missed, turns = kept.paused(conn), kept.missed(conn), table.intervals(settings)
-    turns["verify"] = settings.schedule.verify
+    paused, missed = kept.paused(conn), kept.missed(conn)
     running = {row["name"] for row in reports.leases(conn, now) if row["running"]}
     return [
         {
             "name": job.name,
-            "turn": _text(turns[job.name]),
+            "turn": _text(table.turn_of(settings, job)),
             "next_run_at": table.next_turn(conn, settings, job, now),
             "last_run_at": last["started_at"] if (last := kept.last_run(conn, job.name)) else None,
             "outcome": last["outcome"] if last else None,

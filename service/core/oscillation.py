@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from service.core.records import Native, Platform
 
 LIMIT = 3
 """So many carries between the same two meanings are made; the next one waits for a person."""
+MEMORY = timedelta(days=120)
+"""Carries that are older do not count: a job that runs once a month is still seen, and no more has to be remembered."""
 
 
 @dataclass(frozen=True, slots=True)

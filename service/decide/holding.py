@@ -32,7 +32,7 @@ def _oscillating(conn: Connection, frame: Frame, looked: Sequence[Looked], field
     agreed_before = [person_id for person_id, pair, decision in looked if decision.pushes and pair.bases.onvoard.fields]
     if not agreed_before:
         return
-    carries_of = history.carried(conn, agreed_before)
+    carries_of = history.carried(conn, agreed_before, frame.now - oscillation.MEMORY)
     often = {person_field for person_field, carries in carries_of.items() if len(carries) >= oscillation.LIMIT}
     known = ledger.oscillations(conn, {person_id for person_id, _ in often}) if often else {}
     for person_id, pair, decision in looked:

@@ -27,6 +27,7 @@ from service.store import tables as t
 from service.store.database import Connection, Database
 from service.store.lease import lease
 from service.store.tables import Table
+from service.store.together import Together
 
 if TYPE_CHECKING:
     from service.platforms.onvoard.client import OnVoard
@@ -85,7 +86,11 @@ class OnvoardReader:
         self.refused: Counter[str] = Counter()  # records without an id, by stream
         self.streams = {stream.name: stream for stream in self._streams()}
         self.keepers = {name: Keeper(db, stream.save) for name, stream in self.streams.items()}
+        self._saving = {name: Together(self._save_all(stream)) for name, stream in self.streams.items()}
         self.listings = listings(client)
+
+    def _save_all(self, stream: Stream) -> Callable[[Sequence[Any]], Awaitable[None]]:
+        return lambda records: self.db.run(lambda conn: stream.save(conn, records))
 
     def _streams(self) -> list[Stream]:
         c = self.client
@@ -266,7 +271,7 @@ class OnvoardReader:
         except NotFound:
             await self.db.run(lambda conn: mirror.mark_gone(conn, stream.table, record_id, self.now()))
         else:
-            await self.db.run(lambda conn: stream.save(conn, [record]))
+            await self._saving[stream.name].add(record)
 
     async def follow_hints(self) -> int:
         """Re-read the contacts to whom something happened. -> how many"""

@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from service.core import oscillation
 from service.errors import SettingsError
 from service.settings import turns, values
 from service.settings.turns import Cron, Hours, Turn
@@ -135,9 +136,10 @@ class Schedule(Group):
     reconcile: JobTurn = every("1m")  # reconciles and pushes
     inbox: JobTurn = every("5s")  # stored webhook events
     verify: JobTurn = every("24h")
+    retention: JobTurn = every("24h")
     jitter: Share = 0.1  # of an interval, and for a cron of a minute
     timezone: Annotated[str, BeforeValidator(turns.zone_name)] = "UTC"  # of crons and quiet hours
-    quiet_hours: Annotated[Hours | None, BeforeValidator(turns.hours)] = None  # for sweep and verify
+    quiet_hours: Annotated[Hours | None, BeforeValidator(turns.hours)] = None  # for sweep, verify and retention
 
     @field_validator("quiet_hours")
     @classmethod
@@ -200,6 +202,15 @@ class Alerts(Group):
     after: Duration = every("5m")
 
 
+class Retention(Group):
+    """How long what is over stays on record; None: for good."""
+
+    runs: Annotated[timedelta | None, values.kept(timedelta(days=7))] = every("120d")
+    webhook_events: Annotated[timedelta | None, values.kept(timedelta(days=7))] = every("30d")
+    outbox: Annotated[timedelta | None, values.kept(oscillation.MEMORY)] = every("120d")
+    changes: Annotated[timedelta | None, values.kept(timedelta(days=30))] = every("730d")
+
+
 class Paths(Group):
     """Absolute once loaded. What is absent there has a built-in default."""
 
@@ -234,6 +245,7 @@ class Settings(Group):
     schedule: Schedule = Schedule()
     verify: Verify = Verify()
     alerts: Alerts = Alerts()
+    retention: Retention = Retention()
     paths: Paths = Paths()
     log: Log = Log()
     telemetry: Telemetry = Telemetry()

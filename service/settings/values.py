@@ -41,6 +41,23 @@ def positive(value: timedelta) -> timedelta:
     return value
 
 
+def kept(least: timedelta) -> BeforeValidator:
+    """A duration of at least `least`; `never`, which is None, for what stays for good."""
+
+    def term(value: object) -> timedelta | None:
+        if value is None or (isinstance(value, str) and value.strip().lower() == "never"):
+            return None
+        try:
+            found = duration(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or never") from None
+        if found < least:
+            raise ValueError(f"must be at least {least.days}d, or never")
+        return found
+
+    return BeforeValidator(term)
+
+
 def moment(value: object) -> datetime:
     """A date or a date and time, as TOML's own or as ISO 8601 text; UTC unless it says otherwise."""
     try:

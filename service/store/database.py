@@ -22,11 +22,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import DatabaseError, DatabaseUnavailable, RolledBack, UsageError
+from service.store.precedence import Precedence
 from service.store.tables import metadata
 from service.store.types import document
 
 T = TypeVar("T")
 BUSY_SECONDS = 30
+LINGER = 0.1
+"""Seconds for which others still wait for who went first: of a burst the next ones are about to come."""
 ATTEMPTS = 5
 """How often a transaction is begun that ends in deadlocks; all writers order their rows where they can."""
 _MIGRATION_LOCK = 7_265_646_374_726_547  # any number, and always this one
@@ -63,6 +66,9 @@ class Database:
 
             self.engine, self._driver_error, self._translate = driver.engine(self._url), driver.Error, driver.translate
         self._writer = None if inline else ThreadPoolExecutor(1, thread_name_prefix="mirror")
+        self._first = None if inline else ThreadPoolExecutor(1, thread_name_prefix="mirror-first")
+        self._precedence = Precedence(self.beside("first")) if self.file and not inline else None
+        self._lingering: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"Database({self.name!r})"
@@ -81,6 +87,11 @@ class Database:
         """Where a SQLite database lives; None in memory and on Postgres."""
         name = self._url.database
         return Path(name) if self.dialect == "sqlite" and name not in _MEMORY and name else None
+
+    def beside(self, name: str) -> Path:
+        """A file of locks that belongs to a SQLite database."""
+        assert self.file is not None
+        return self.file.with_name(f".{self.file.name}-leases") / name
 
     @contextmanager
     def begin(self, *, write: bool = True) -> Iterator[Connection]:
@@ -103,12 +114,31 @@ class Database:
             # A transaction that reads first and writes later could not wait for another writer: it would just fail.
             driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """`work` in one write transaction, in the one writer thread; the same errors as `begin`."""
-        if self._writer is None:
+    async def run(self, work: Callable[[Connection], T], *, first: bool = False) -> T:
+        """`work` in one write transaction, in the one writer thread; the same errors as `begin`. What goes `first`
+        waits for no other work of this process, and on SQLite for one transaction at most: it has to be short."""
+        if self._writer is None or self._first is None:
             return self._transaction(work)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, copy_context().run, self._transaction, work)
+        if not first:
+            return await loop.run_in_executor(self._writer, copy_context().run, self._in_turn, work)
+        if self._lingering is not None:
+            self._lingering.cancel()
+        try:
+            return await loop.run_in_executor(self._first, copy_context().run, self._at_once, work)
+        finally:
+            if self._precedence is not None:
+                self._lingering = loop.call_later(LINGER, self._precedence.drop)
+
+    def _in_turn(self, work: Callable[[Connection], T]) -> T:
+        if self._precedence is not None:
+            self._precedence.let_pass()
+        return self._transaction(work)
+
+    def _at_once(self, work: Callable[[Connection], T]) -> T:
+        if self._precedence is not None:
+            self._precedence.take()
+        return self._transaction(work)
 
     def _transaction(self, work: Callable[[Connection], T]) -> T:
         """Again where Postgres has given it up for the sake of another one, which is over by then."""
@@ -200,8 +230,11 @@ class Database:
 
     def close(self) -> None:
         """Ends the writer thread, after what it has begun, and all connections. May be called twice."""
-        if self._writer is not None:
-            self._writer.shutdown(wait=True)
+        for thread in (self._writer, self._first):
+            if thread is not None:
+                thread.shutdown(wait=True)
+        if self._precedence is not None:
+            self._precedence.close()
         self.engine.dispose()
 
 

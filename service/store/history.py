@@ -50,12 +50,12 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def carried(conn: Connection, person_ids: Sequence[int]) -> dict[tuple[int, str], list[Carry]]:
-    """What was carried over between the sides of these people, by person and field, oldest first."""
+def carried(conn: Connection, person_ids: Sequence[int], since: datetime) -> dict[tuple[int, str], list[Carry]]:
+    """What was carried over between the sides of these people since then, by person and field, oldest first."""
     o = t.outbox.c
     query = (
         select(o.person_id, o.platform, o.details, o.basis, o.updated_at)
-        .where(o.person_id.in_(person_ids), unindexed(o.status) == "done")
+        .where(o.person_id.in_(person_ids), unindexed(o.status) == "done", o.updated_at >= since)
         .where(o.operation.in_(["patch_contact", "upsert_contact"]))
         .order_by(o.id)
     )

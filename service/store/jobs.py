@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from service.store import cursors
 from service.store import tables as t
+from service.store.health import ENDED_WELL
 
 _PAUSED, _RESUMED, _MISSED = "job_paused:", "job_resumed:", "job_missed:"
 
@@ -54,6 +55,13 @@ def idle_since(conn: Connection, name: str) -> datetime | None:
         return None
     ended: datetime = last["finished_at"] or last["started_at"]
     return max(ended, _times(conn, _RESUMED).get(name, ended))
+
+
+def last_success(conn: Connection, name: str) -> datetime | None:
+    """When its last run ended well."""
+    query = select(func.max(t.runs.c.finished_at)).where(t.runs.c.kind == name, t.runs.c.outcome.in_(ENDED_WELL))
+    at: datetime | None = conn.execute(query).scalar()
+    return at
 
 
 def last_run(conn: Connection, name: str) -> dict[str, Any] | None:

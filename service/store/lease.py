@@ -81,9 +81,8 @@ class _FileLock:
     """On SQLite: an exclusive transaction on an empty database, in which nothing is ever written."""
 
     def __init__(self, db: Database, name: str) -> None:
-        assert db.file is not None
         self._db = db
-        self._path = db.file.with_name(f".{db.file.name}-leases") / f"{name.replace(':', '-')}.db"
+        self._path = db.beside(f"{name.replace(':', '-')}.db")
         self._connection: sqlite3.Connection | None = None
 
     async def take(self) -> bool:

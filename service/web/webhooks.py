@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +31,7 @@ from service.settings.models import DigitalOnboarding, OnVoard
 from service.store import inbox
 from service.store.database import Database
 from service.store.inbox import Incoming
+from service.store.together import Together
 
 log = structlog.get_logger("service.web")
 
@@ -60,7 +61,8 @@ class Webhooks:
         self, settings: Settings, db: Database, wake: Callable[[], None], now: Callable[[], datetime] = local_now
     ) -> None:
         self._settings, self._wake, self._now = settings, wake, now
-        self._recorder = _Recorder(db)
+        self._db = db
+        self._recorder = Together(self._keep)
         self._told: dict[tuple[Platform, str], float] = {}
         self.routes = [
             Route("/webhooks/onvoard", self._answer(Platform.ONVOARD, self._from_onvoard), methods=["POST"]),
@@ -76,7 +78,7 @@ class Webhooks:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
-                await self._recorder.keep(read(request, await _body(request)))
+                await self._record(read(request, await _body(request)))
             except Refused as refused:
                 self._tell(platform, refused.why)
                 return (_TooLarge if refused.status == 413 else JSONResponse)({"error": refused.why}, refused.status)
@@ -84,6 +86,16 @@ class Webhooks:
             return JSONResponse({"status": "stored"})
 
         return answer
+
+    async def _record(self, event: Incoming) -> None:
+        """Raises Refused (503) where the database is away; the platform will try again."""
+        try:
+            await asyncio.wait_for(self._recorder.add(event), PATIENCE)
+        except (DatabaseError, TimeoutError):
+            raise Refused(503, "the database is away") from None
+
+    async def _keep(self, events: Sequence[Incoming]) -> None:
+        await self._db.run(lambda conn: inbox.keep(conn, events), first=True)
 
     def _from_onvoard(self, request: Request, body: bytes) -> Incoming:
         secrets, header = _secrets(self._settings.onvoard), request.headers.get(onvoard_wire.SIGNATURE_HEADER, "")
@@ -127,42 +139,6 @@ def _secrets(of: OnVoard | DigitalOnboarding) -> list[str]:
     if not found:
         raise Refused(401, "no secret is configured")
     return found
-
-
-class _Recorder:
-    """Puts events on record: in one transaction all that have come in while the last one was at work."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._waiting: list[tuple[Incoming, asyncio.Future[None]]] = []
-        self._work: asyncio.Task[None] | None = None
-
-    async def keep(self, event: Incoming) -> None:
-        """Raises Refused (503) where the database is away; the platform will try again."""
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, done))
-        if self._work is None or self._work.done():
-            self._work = asyncio.create_task(self._record())
-        try:
-            await asyncio.wait_for(done, PATIENCE)
-        except (DatabaseError, TimeoutError):
-            raise Refused(503, "the database is away") from None
-
-    async def _record(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            failure: Exception | None = None
-            try:
-                await self._db.run(lambda conn, batch=batch: inbox.keep(conn, [event for event, _ in batch]))  # type: ignore[misc]
-            except Exception as error:
-                failure = error
-            for _, done in batch:
-                if done.done():  # nobody waits for it any more
-                    continue
-                if failure is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(failure)
 
 
 class _TooLarge(JSONResponse):

@@ -63,7 +63,7 @@ def test_every_job_is_run_by_its_name_and_listed(sandbox: Sandbox, db: Database)
         result = run("run", name)
         assert result.exit_code == 0, result.output
     assert sandbox.digital_onboarding.contact_list() == []
-    for name in ("reconcile", "refresh", "inbox", "sweep", "verify"):
+    for name in ("reconcile", "refresh", "inbox", "sweep", "verify", "retention"):
         assert run("run", name).exit_code == 0, name
     assert sandbox.digital_onboarding.contact(JANE)["name_last"] == "Doe"
     assert {row["outcome"] for row in listed().values()} == {"ok", "empty as expected"}

@@ -273,6 +273,7 @@ async def test_a_body_that_does_not_come_is_given_up(on_sqlite: str, monkeypatch
                 writer.close()
             assert status in await asyncio.wait_for(reader.readline(), 5)
             writer.close()
+        monkeypatch.undo()
         assert (await service.onvoard(saved())).status_code == 200
 
 
