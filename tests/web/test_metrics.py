@@ -293,7 +293,7 @@ async def test_a_database_that_hangs_is_looked_at_once_and_holds_up_nobody(postg
             waiting = blocking.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
             blocking.rollback()
             async with asyncio.timeout(20):
-                while (await client.get("/metrics")).status_code != 200:
+                while (await client.get("/metrics")).status_code != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
     assert {answer.status_code for answer in answers} == {503}
     assert waiting == (1,)
