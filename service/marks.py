@@ -6,16 +6,13 @@ erased, by ids and keyed hashes. Where the file is missing, this help is.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from service import private_file
 from service.settings import Settings
 from service.store import cursors, restoration
 from service.store.database import Connection
@@ -38,28 +35,19 @@ class MarkFile:
         self.path = state_dir / f"mirror-{hashlib.sha256(b'mirror' + hash_key).hexdigest()[:16]}.json"
 
     def read(self) -> Mark:
+        kept = private_file.read(self.path)
         try:
-            kept = json.loads(self.path.read_bytes())
             until = datetime.fromisoformat(kept["until"]) if kept["until"] else None
             erased = [stone | {"erased_at": datetime.fromisoformat(stone["erased_at"])} for stone in kept["erased"]]
             return Mark(int(kept["turn"]), until, tuple(erased))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return Mark()
 
     def write(self, mark: Mark) -> None:
         """Raises OSError."""
         until = iso(mark.until) if mark.until else None
         erased = [stone | {"erased_at": iso(stone["erased_at"])} for stone in mark.erased]
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".mirror-")  # mkstemp makes it 0600
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump({"turn": mark.turn, "until": until, "erased": erased}, file)
-            os.replace(name, self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
+        private_file.write(self.path, {"turn": mark.turn, "until": until, "erased": erased})
 
 
 def is_behind(conn: Connection, settings: Settings) -> bool:

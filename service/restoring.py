@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -60,11 +61,10 @@ async def on_record(bridge: Bridge) -> AsyncIterator[None]:
         yield
         return
     file, number = await bridge.db.run(turn)
-    erased = file.read().erased
-    _write(file, Mark(number, None, erased))
+    _write(file, replace(file.read(), turn=number, until=None))
     yield
     _, number = await bridge.db.run(turn)
-    _write(file, Mark(number, bridge.now(), erased))
+    _write(file, replace(file.read(), turn=number, until=bridge.now()))
 
 
 async def remember_erased(bridge: Bridge) -> None:

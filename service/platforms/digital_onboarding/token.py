@@ -10,10 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import os
 import re
-import stat
-import tempfile
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +20,7 @@ from typing import Any
 import httpx
 from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 
+from service import private_file
 from service.errors import Denied, Garbled, NotFound, Rejected, TooLarge
 from service.platforms.judging import Call
 from service.platforms.payload import read_moment
@@ -58,12 +56,10 @@ class TokenFile:
         self.path = state_dir / f"token-{fingerprint}.json"
 
     def read(self) -> Token | None:
+        kept = private_file.read(self.path)
         try:
-            if stat.S_IMODE(self.path.stat().st_mode) & 0o077:
-                return None  # others could have read it, or put it there
-            kept = json.loads(self.path.read_bytes())
             value, expires_at = kept["access_token"], kept["expires_at"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             return None
         if not isinstance(value, str) or not _IN_A_HEADER.fullmatch(value):
             return None
@@ -73,14 +69,7 @@ class TokenFile:
     def write(self, token: Token) -> None:
         expires_at = token.expires_at.isoformat() if token.expires_at else None
         with contextlib.suppress(OSError):
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".token-")  # mkstemp makes it 0600
-            try:
-                with os.fdopen(handle, "w") as file:
-                    json.dump({"access_token": token.value, "expires_at": expires_at}, file)
-                os.replace(name, self.path)
-            except OSError:
-                os.unlink(name)
+            private_file.write(self.path, {"access_token": token.value, "expires_at": expires_at})
 
 
 class Tokens:
