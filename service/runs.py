@@ -114,11 +114,12 @@ def _finish(conn: Connection, report: Report, outcome: str, counts: dict[str, An
 async def _refused(bridge: Bridge, kind: str, started: datetime, error: Denied) -> None:
     """Whether these are the credentials of this mirror's account could not even be asked."""
 
-    def record(conn: Connection) -> None:
+    def record(conn: Connection) -> int:
         run_id = cursors.start_run(conn, kind, started)
         cursors.finish_run(conn, run_id, "denied", _why(error), bridge.now())
+        return run_id
 
-    await bridge.db.run(record)
+    _log.info("run", run_id=await bridge.db.run(record), kind=kind, outcome="denied", **_why(error))
 
 
 async def _tidy(db: Database) -> None:

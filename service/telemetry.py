@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from service.errors import SettingsError
 from service.logs import Scrub
+from service.progress import Stopped
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -146,13 +147,15 @@ def happened(name: str, seconds: float, **attributes: str | int) -> None:
 
 @contextmanager
 def _span(tracer: Tracer, name: str, context: Any, **attributes: str | int) -> Iterator[Any]:
-    """One that failed bears the kind of the error, and not its message."""
+    """One that failed bears the kind of the error, and not its message. Who was asked to stop has not failed."""
     from opentelemetry.trace import Status, StatusCode
 
     how: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False, "attributes": attributes}
     with tracer.start_as_current_span(name, context, **how) as span:
         try:
             yield span
-        except BaseException as error:
+        except Stopped:
+            raise
+        except Exception as error:
             span.set_status(Status(StatusCode.ERROR, type(error).__name__))
             raise

@@ -40,7 +40,8 @@ def families(sqlite_url: str) -> list[Metric]:
         found = list(mirror.everything(conn, settings.load({}, environ={}), NOW))
     database.close()
     state = State(concurrency=1, in_flight=0, waiting=0, paused_for=0.0, breaker="closed", silent_since=None)
-    return [*found, *process.requests({"onvoard": Requests()}), *process.states({"onvoard": state}), process.build()]
+    here = [*process.requests({"onvoard": Requests()}), *process.states({"onvoard": state}), process.webhooks({})]
+    return [*found, *here, process.build()]
 
 
 def _names(family: Metric) -> set[str]:

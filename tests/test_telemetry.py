@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
 from service import settings, telemetry
+from service.cli.context import Context
 from service.errors import Denied, SettingsError
+from service.progress import Stopped
 from service.settings import Settings
 from service.settings.loading import for_running
 from tests.cycle.conftest import _sqlite_engine, _sqlite_mirror, world  # noqa: F401 - fixtures
@@ -54,6 +58,14 @@ def receiver() -> Iterator[Receiver]:
     made.server.server_close()
 
 
+def spans_of(receiver: Receiver) -> list[Any]:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    requests = [ExportTraceServiceRequest.FromString(body) for _, body in receiver.bodies]
+    scopes = [scope for request in requests for each in request.resource_spans for scope in each.scope_spans]
+    return [span for scope in scopes for span in scope.spans]
+
+
 def configured(**telemetry_settings: str) -> Settings:
     return settings.load({f"telemetry.{key}": value for key, value in telemetry_settings.items()}, environ={})
 
@@ -62,20 +74,13 @@ async def test_a_run_its_pulls_and_its_batches_are_one_trace_that_names_nobody(
     world: World,  # noqa: F811
     receiver: Receiver,
 ) -> None:
-    trace = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="no extra `otel`")
     pytest.importorskip("opentelemetry.sdk", reason="no extra `otel`")
     world.ov.add_contact(PERSON, name="Jane Secret", city="Reykjavik")
     end = telemetry.set_up(configured(otlp_endpoint=f"http://127.0.0.1:{receiver.port}"), "1.2.3")
     report = await world.sync()
     end()
     assert {path for path, _ in receiver.bodies} == {"/v1/traces"}
-    spans = [
-        span
-        for _, body in receiver.bodies
-        for resource in trace.ExportTraceServiceRequest.FromString(body).resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
+    spans = spans_of(receiver)
     assert len({span.trace_id for span in spans}) == 1
     (run,) = [span for span in spans if span.name == "run"]
     assert {each.key: each.value for each in run.attributes}["run_id"].int_value == report.run_id
@@ -87,15 +92,28 @@ async def test_a_run_its_pulls_and_its_batches_are_one_trace_that_names_nobody(
     assert not [word for word in (b"jane", b"secret", b"reykjavik", b"@example") if word in everything]
 
 
+def test_a_run_that_another_one_has_woken_is_a_trace_of_its_own(receiver: Receiver) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="no extra `otel`")
+    end = telemetry.set_up(configured(otlp_endpoint=f"http://127.0.0.1:{receiver.port}"), "1.2.3")
+    with telemetry.run("inbox", 1), telemetry.run("reconcile", 2):
+        pass
+    end()
+    spans = spans_of(receiver)
+    assert len({span.trace_id for span in spans}) == 2 and not any(span.parent_span_id for span in spans)
+
+
 async def test_a_failed_run_tells_the_kind_of_its_error_alone(world: World, receiver: Receiver) -> None:  # noqa: F811
     pytest.importorskip("opentelemetry.sdk", reason="no extra `otel`")
     world.sandbox.fail("onvoard", "status", path="/v2/contacts*", status=403, times=None)
     end = telemetry.set_up(configured(otlp_endpoint=f"http://127.0.0.1:{receiver.port}"), "1.2.3")
     with suppress(Denied):
         await world.sync()
+    with suppress(Stopped), telemetry.run("sweep", 9):
+        raise Stopped
     end()
     told = b"".join(body for _, body in receiver.bodies)
     assert b"Denied" in told and b"403" not in told and b"exception.message" not in told
+    assert b"sweep" in told and b"Stopped" not in told  # on demand
 
 
 async def test_without_settings_nothing_is_imported_and_nothing_leaves(world: World) -> None:  # noqa: F811
@@ -161,3 +179,16 @@ def test_the_dsn_is_a_secret_and_waits_for_the_next_start() -> None:
     assert "https://key@sentry.example.com/1" in new.secrets() and "key@" not in repr(new)
     taken, waiting = for_running(new, old)
     assert (taken.telemetry, waiting) == (old.telemetry, ["telemetry"])
+
+
+def test_a_command_ends_with_that_and_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentry_sdk", None)
+    monkeypatch.setenv("BRIDGE_TELEMETRY__SENTRY_DSN", "https://key@sentry.example.com/1")
+
+    async def work() -> None:
+        raise AssertionError
+
+    coroutine = work()
+    with pytest.raises(SettingsError):
+        Context().run(coroutine)
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED  # it would complain that nobody awaited it

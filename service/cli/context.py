@@ -110,8 +110,14 @@ class Context:
         """Runs the async part of a command to its end; Ctrl-C cancels it first."""
         import asyncio
 
+        from service.errors import SettingsError
+
         self.set_up_logs(quietly=True)
-        self.set_up_telemetry()
+        try:
+            self.set_up_telemetry()
+        except SettingsError:
+            main.close()
+            raise
         look_for_garbage()
         return asyncio.run(main)
 

@@ -60,7 +60,7 @@ async def serve(
         jobs = schedule.Schedule(bridge)
         fitness = health.Health(database, lambda: jobs.is_running, turns=jobs.turns)
         receiver = webhooks.Webhooks(settings, database, jobs.wake, bridge.now)
-        figures = metrics.Metrics(settings, database, bridge.now, requests=reloading.meters)
+        figures = metrics.Metrics(settings, database, bridge.now, requests=reloading.meters, answers=receiver.answers)
         figures.use(bridge)
         pages = dashboard.Dashboard(bridge, jobs)
         watch = Watch(bridge)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -64,6 +65,8 @@ class Webhooks:
         self._db = db
         self._recorder = Together(self._keep)
         self._told: dict[tuple[Platform, str], float] = {}
+        self.answers = Counter({(platform.value, "200"): 0 for platform in Platform})
+        """By platform and status, since this process began."""
         self.routes = [
             Route("/webhooks/onvoard", self._answer(Platform.ONVOARD, self._from_onvoard), methods=["POST"]),
             Route(
@@ -80,8 +83,10 @@ class Webhooks:
             try:
                 await self._record(read(request, await _body(request)))
             except Refused as refused:
+                self.answers[platform.value, str(refused.status)] += 1
                 self._tell(platform, refused.why)
                 return (_TooLarge if refused.status == 413 else JSONResponse)({"error": refused.why}, refused.status)
+            self.answers[platform.value, "200"] += 1
             self._wake()
             return JSONResponse({"status": "stored"})
 

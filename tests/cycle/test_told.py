@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from structlog.contextvars import clear_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from service import planning, runs
+from service.errors import Denied
 from service.store import tallies
 from tests.cycle.world import World
 
@@ -157,3 +159,13 @@ async def test_the_next_run_is_not_told_under_the_number_of_the_last_one(world: 
         one = await world.sync()
         two = await runs.backfill(world.bridge, ["templates"], None, None)
     assert [line["run_id"] for line in of(lines, "run")] == [one.run_id, two.run_id]
+
+
+async def test_a_run_that_could_not_begin_is_told_too(world: World) -> None:
+    await world.sync()
+    world.configure(onvoard__api_key="another-key")
+    world.sandbox.fail("onvoard", "status", status=401, times=None)
+    with told() as lines, pytest.raises(Denied):
+        await world.sync()
+    assert [(line["kind"], line["outcome"]) for line in of(lines, "run")] == [("sync", "denied")]
+    assert tallied(world)["runs"]["sync.denied"] == 1

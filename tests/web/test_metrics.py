@@ -27,7 +27,9 @@ from service.web.access import may_read
 from service.web.metrics import Metrics
 from service.web.metrics.mirror import everything
 from service.web.server import address, listen, serving
+from service.web.webhooks import Webhooks
 from tests.cli.filled import NOW, fill
+from tests.web.signing import SECRET, signed
 
 TOKEN = "a-long-random-token"
 
@@ -214,6 +216,22 @@ async def test_a_record_that_could_not_be_kept_is_a_dead_letter_without_a_lane(l
     async with served(lite) as client:
         found = await scraped(client)
     assert found["contact_bridge_dead_letters", ("digital_onboarding",)] == 1
+
+
+async def test_webhook_events_are_told_by_what_they_were_answered(lite: str) -> None:
+    loaded = settings.load({"web.port": 0, "onvoard.webhook_secret": SECRET}, environ={})
+    database, listening = Database(lite), listen(settings.load({"web.port": 0}, environ={}))
+    receiver = Webhooks(loaded, database, lambda: None)
+    figures = Metrics(loaded, database, lambda: NOW, answers=receiver.answers)
+    app = Starlette(routes=[*receiver.routes, *figures.routes])
+    event_ = b'{"id": "evt_1", "type": "contact.saved", "data": {"contact": {"id": "ct_1"}}}'
+    async with serving(app, listening), httpx.AsyncClient(base_url=address(listening), trust_env=False) as client:
+        for headers in ({}, signed(event_), signed(event_), {}):
+            await client.post("/webhooks/onvoard", content=event_, headers=headers)
+        found = await scraped(client)
+    database.close()
+    told = {labels: number for (name, labels), number in found.items() if "webhook_answers" in name}
+    assert told == {("onvoard", "200"): 2, ("onvoard", "401"): 2, ("digital_onboarding", "200"): 0}
 
 
 async def test_a_run_that_never_failed_is_told_as_zero_failures(lite: str) -> None:

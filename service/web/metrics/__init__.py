@@ -30,13 +30,14 @@ PATIENCE = 8.0
 
 
 class Metrics:
-    """`requests`: what this process counts, by platform."""
+    """What this process counts: `requests` by platform, `answers` to webhooks by platform and status."""
 
     def __init__(
         self, settings: Settings, db: Database, now: Callable[[], datetime] = local_now, patience: float = PATIENCE,
-        requests: Mapping[str, Requests] | None = None,
+        requests: Mapping[str, Requests] | None = None, answers: Mapping[tuple[str, str], int] | None = None,
     ) -> None:  # fmt: skip
-        self._settings, self._patience, self._requests = settings, patience, requests or {}
+        self._settings, self._patience = settings, patience
+        self._requests, self._answers = requests or {}, answers or {}
         self._bridge: Bridge | None = None
         self._collector = _Collector(db, now)
         self._registry = CollectorRegistry(auto_describe=False)
@@ -67,7 +68,7 @@ class Metrics:
         states: dict[str, State] = {}
         if self._bridge is not None:
             states = {"onvoard": self._bridge.onvoard.state, "digital_onboarding": self._bridge.digital.state}
-        return [*process.requests(self._requests), *process.states(states)]
+        return [*process.requests(self._requests), process.webhooks(self._answers), *process.states(states)]
 
 
 class _Collector(Collector):

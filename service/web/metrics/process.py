@@ -38,6 +38,11 @@ def requests(counted: Mapping[str, Requests]) -> Iterator[Metric]:
         yield counter(name, text, {platform: value(of) for platform, of in counted.items()}, "platform")
 
 
+def webhooks(answers: Mapping[tuple[str, str], int]) -> Metric:
+    told: dict[Key, float] = dict(answers.items())
+    return counter("webhook_answers", "Webhook events, by the status of the answer", told, "platform", "status")
+
+
 def states(found: Mapping[str, State]) -> Iterator[Metric]:
     for name, (text, value) in _STATES.items():
         yield gauge(name, text, {platform: value(state) for platform, state in found.items()}, "platform")
