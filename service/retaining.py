@@ -11,6 +11,8 @@ from service.store import retention
 
 BATCH = 500
 """Rows of a transaction: no writer waits long for it."""
+LOOK = 20_000
+"""Rows that are looked for at a time."""
 
 
 def terms(settings: Settings) -> dict[str, timedelta]:
@@ -36,8 +38,10 @@ async def by_settings(run: Cycle) -> None:
 
 async def _prune(run: Cycle, kind: str, before: datetime) -> None:
     db, last = run.bridge.db, None
-    while ids := await retention.old(db, kind, before, last, BATCH):
-        gone = await db.run(lambda conn, ids=tuple(ids): retention.prune(conn, kind, before, ids))  # type: ignore[misc]
-        run.report.pruned[kind] += gone
-        run.onvoard.progress.advance("retention", gone)
+    while ids := await retention.old(db, kind, before, last, LOOK):
+        for first in range(0, len(ids), BATCH):
+            part = ids[first : first + BATCH]
+            gone = await db.run(lambda conn, part=part: retention.prune(conn, kind, before, part))  # type: ignore[misc]
+            run.report.pruned[kind] += gone
+            run.onvoard.progress.advance("retention", gone)
         last = ids[-1]

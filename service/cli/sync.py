@@ -124,6 +124,15 @@ def import_(ctx: Context, file: str) -> int:
     return 3 if result.bad else 0
 
 
+PRUNED = {
+    "runs": "runs that have left the mirror",
+    "webhook_events": "webhook events that have left it",
+    "outbox": "pushes that have left it",
+    "outbox_said_once": "pushes that have lost what they said",
+    "changes": "changes that have left it",
+}
+
+
 def tell(report: Report) -> None:
     """What a run came to, in a few lines."""
     read = [f"{number} {name.replace('_', ' ')}" for name, number in report.pulled.items() if number]
@@ -131,6 +140,8 @@ def tell(report: Report) -> None:
     for what, number in sorted(report.pushed.items()):
         platform, operation, status = what.split(".")
         output.write_line(f"  {platform}: {operation.replace('_', ' ')} {status}: {number}")
+    for kind, number in report.pruned.items():
+        output.write_line(f"  {PRUNED[kind]}: {number}")
     for platform, why in report.held.items():
         output.write_line(f"Held towards {platform}: {why}. To let it pass: contact-bridge sync --allow-mass-change")
     if report.new_conflicts:

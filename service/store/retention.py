@@ -55,20 +55,22 @@ _OVERTAKEN = (
 )
 _TABLES = {"runs": t.runs, "webhook_events": t.webhook_events, "changes": t.changes}
 _OVER: dict[str, tuple[Any, tuple[ColumnElement[bool], ...]]] = {
-    "runs": (func.coalesce(_R.finished_at, _R.started_at), tuple(_R.id.not_in(named) for named in _NAMED)),
+    "runs": (func.coalesce(_R.finished_at, _R.started_at), ()),
     "webhook_events": (func.coalesce(_E.processed_at, _E.received_at), (_E.status != "pending",)),
     PUSHES: (func.coalesce(_O.updated_at, _O.created_at), (_CLOSED, not_(_STAYS))),
     SAID_ONCE: (func.coalesce(_O.updated_at, _O.created_at), (_CLOSED, _STAYS, _O.payload != BLANK["payload"])),
-    "changes": (_C.at, (_OVERTAKEN,)),
+    "changes": (_C.at, ()),
 }
-"""Of each kind: when it was over, and what else has to hold for it to go."""
+"""Of each kind: when it was over, and what else has to hold for it to go, still when it goes."""
+_FOR_GOOD = {"runs": tuple(_R.id.not_in(named) for named in _NAMED), "changes": (_OVERTAKEN,)}
+"""What holds for good once it does. To find it out takes long, so no writer does."""
 
 
 async def old(db: Database, kind: str, before: datetime, after: Any, limit: int) -> list[Any]:
     """The next ids of what is to go, in their order; `after` None: from the first one on. Beside the writers, as it may
     have to pass over much that stays."""
     ids = _table(kind).c.id
-    where = _old(kind, before) if after is None else (*_old(kind, before), ids > after)
+    where = [*_old(kind, before), *_FOR_GOOD.get(kind, ()), *([] if after is None else [ids > after])]
 
     def look() -> list[Any]:
         with db.begin(write=False) as conn:
@@ -78,7 +80,7 @@ async def old(db: Database, kind: str, before: datetime, after: Any, limit: int)
 
 
 def prune(conn: Connection, kind: str, before: datetime, ids: Sequence[Any]) -> int:
-    """Those of them that are still to go. -> how many"""
+    """Those of what was found that are still to go. -> how many"""
     table = _table(kind)
     where = (table.c.id.in_(ids), *_old(kind, before))
     if kind == SAID_ONCE:

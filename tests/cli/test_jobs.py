@@ -69,6 +69,14 @@ def test_every_job_is_run_by_its_name_and_listed(sandbox: Sandbox, db: Database)
     assert {row["outcome"] for row in listed().values()} == {"ok", "empty as expected"}
 
 
+def test_retention_says_what_has_left(db: Database) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=200)
+    with db.begin() as conn:
+        for _ in range(4):
+            cursors.finish_run(conn, cursors.start_run(conn, "contacts", long_ago), "ok", {}, long_ago)
+    assert "runs that have left the mirror: 2\n" in run("run", "retention").output  # all but the first and the last
+
+
 def test_list_says_when_it_is_whose_turn(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIDGE_SCHEDULE__REVIEWS", "cron: 30 4 * * *")
     monkeypatch.setenv("BRIDGE_SCHEDULE__TIMEZONE", "Europe/Berlin")
