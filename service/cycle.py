@@ -326,8 +326,8 @@ class Cycle:
         self.headway.begin("pushing")
         self.report.pushes = True
         await self._complete_schema()
-        async with restoring.on_record(self.bridge):
-            ready = await self.bridge.db.run(_activities_ready)
+        ready = await self.bridge.db.run(_activities_ready)
+        async with restoring.on_record(self.bridge, activities=ready):
             return await self.drain.all(activities=ready, only=only, looks_first=self._anew)
 
     async def reconcile_and_push(self, *, brake_on: bool = True) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.reasons import EMPTIED, bad_runs, is_alive
+from service.reasons import EMPTIED, bad_runs, is_alive, many
 from service.settings import Settings
 from service.store import health, reports
 from service.store.database import Connection
@@ -89,23 +89,36 @@ def needs_person(conn: Connection, report: Mapping[str, Any], waiting: Iterable[
         found.append({"kind": kind, "what": what, "number": number, "since": since, "command": command})
 
     for hold in report["holds"]:
-        what = f"the brake holds changes towards {SIDES.get(hold['platform'], hold['platform'])}"
+        side = SIDES.get(hold["platform"], hold["platform"])
+        what = f"the brake holds changes of {hold['people']} people towards {side}"
         add("held", what, hold["people"], hold["since"], f"contact-bridge plan, then {hold['release_with']}")
-    for run in bad_runs(report["runs"]):
-        since = run["finished_at"]
-        if run["outcome"] == "denied":
-            who = SIDES.get((run["counts"] or {}).get("denied_by", ""), "a platform")
-            what = f"{who} denied the last {run['kind']}: wrong credentials, or a right that is missing"
-            add("denied", what, 1, health.failing_since(conn, run["kind"]) or since, "contact-bridge check")
-        elif run["outcome"] == "suspiciously empty":
-            add("empty", f"the last {run['kind']} met nobody: is it true?", 1, since, EMPTIED)
+    bad = bad_runs(report["runs"])
+    for platform, runs in _denied(bad).items():
+        kinds = ", ".join(run["kind"] for run in runs)
+        what = f"{SIDES.get(platform, 'a platform')} denied {kinds}: wrong credentials, or a right that is missing"
+        since = min(health.failing_since(conn, run["kind"]) or run["finished_at"] for run in runs)
+        add("denied", what, len(runs), since, "contact-bridge check")
+    for run in bad:
+        if run["outcome"] == "suspiciously empty":
+            add("empty", f"the last {run['kind']} met nobody: is it true?", 1, run["finished_at"], EMPTIED)
     if report["conflicts"]:
         since = health.conflicts_since(conn)
-        add("conflicts", "conflicts wait for a decision", report["conflicts"], since, "contact-bridge conflicts list")
+        what = f"{many(report['conflicts'], 'conflict')} to be decided"
+        add("conflicts", what, report["conflicts"], since, "contact-bridge conflicts list")
     if report["dead_letters"]:
         since = health.dead_since(waiting)
-        add("dead_letters", "dead letters were refused", report["dead_letters"], since, "contact-bridge outbox list")
+        what = f"{many(report['dead_letters'], 'dead letter')}: refused for good"
+        add("dead_letters", what, report["dead_letters"], since, "contact-bridge outbox list")
     for loader in report["loaders"]:
         if loader["stopped"] and loader["enabled"]:
             add("loader", f"the loader {loader['name']} is stopped", 1, None, "contact-bridge check")
+    return found
+
+
+def _denied(bad: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """By platform: it is one key that all of them have."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for run in bad:
+        if run["outcome"] == "denied":
+            found.setdefault((run["counts"] or {}).get("denied_by", ""), []).append(run)
     return found

@@ -57,7 +57,7 @@ def why_not(
     if not report["cursors"] and not any(run["finished_at"] for run in report["runs"]):
         yield Reason("nothing was pulled or synced yet")
     for run in bad_runs(report["runs"]):
-        yield _bad(conn, run, now)
+        yield _bad(conn, run, report["streams"], now)
     for row in report["streams"]:
         if row["failing_since"] and not row["succeeded_at"]:
             text = f"{row['stream']} was never read, and is {row['failure']}: nothing is decided before"
@@ -83,7 +83,7 @@ def why_not(
     yield from _late(report["freshness"]["streams"], now)
 
 
-def _bad(conn: Connection, run: Row, now: datetime) -> Reason:
+def _bad(conn: Connection, run: Row, streams: Iterable[Row], now: datetime) -> Reason:
     kind, outcome = run["kind"], run["outcome"]
     if outcome == "running":
         if is_alive(run, now):
@@ -91,14 +91,17 @@ def _bad(conn: Connection, run: Row, now: datetime) -> Reason:
         text = f"the last {kind} was broken off (run {run['id']}): the next one goes on with it"
         return Reason(text, run["told_at"] or run["started_at"])
     counts = run["counts"] or {}
-    streams = ", ".join(f"{name} {how}" for name, how in (counts.get("failed") or {}).items())
-    why = "".join(f": {each}" for each in (streams, counts.get("error")) if each)
+    failed = ", ".join(f"{name} {how}" for name, how in (counts.get("failed") or {}).items())
+    why = "".join(f": {each}" for each in (failed, counts.get("error")) if each)
     way_out = ""
     if outcome == "suspiciously empty":
         way_out = f"; if it is true: {EMPTIED}"
     elif outcome == "denied":
         way_out = "; see contact-bridge check"
-    since = health.failing_since(conn, kind) or run["finished_at"]
+    since = health.failing_since(conn, kind)
+    if failed and since is None:  # it came to its end without them
+        since = min((row["failing_since"] for row in streams if row["failing_since"]), default=None)
+    since = since or run["finished_at"]
     return Reason(f"the last {kind} ended as {outcome} (run {run['id']}){why}{way_out}", since)
 
 

@@ -51,13 +51,14 @@ async def notice(bridge: Bridge) -> None:
 
 
 @asynccontextmanager
-async def on_record(bridge: Bridge) -> AsyncIterator[None]:
-    """Around all pushes of a cycle: a backup that was made before, or meanwhile, is known by it."""
+async def on_record(bridge: Bridge, *, activities: bool) -> AsyncIterator[None]:
+    """Around all pushes of a cycle: a backup that was made before, or meanwhile, is known by it. `activities`: whether
+    these may leave."""
 
     def turn(conn: Connection) -> tuple[MarkFile, int]:
         return _file(conn, bridge), restoration.next_turn(conn)
 
-    if not await bridge.db.run(outbox.anything_waits):
+    if not await bridge.db.run(lambda conn: outbox.anything_waits(conn, activities=activities)):
         yield
         return
     file, number = await bridge.db.run(turn)

@@ -71,12 +71,17 @@ async def run(
         why = _why(error)
         raise
     finally:
-        counts = cycle.report.counts() | why | await _surprises(bridge)
-        await bridge.db.run(lambda conn: _finish(conn, cycle.report, outcome, counts, bridge.now()))
-        await _tidy(bridge.db)
-        seconds = round((bridge.now() - started).total_seconds(), 3)
-        figures = {name: number for name, number in counts.items() if name != "changed"}
-        _log.info("run", run_id=run_id, kind=kind, outcome=outcome, seconds=seconds, **figures)
+        await _end(cycle, kind, outcome, why)
+
+
+async def _end(cycle: Cycle, kind: str, outcome: str, why: dict[str, Any]) -> None:
+    bridge, report = cycle.bridge, cycle.report
+    counts = report.counts() | why | await _surprises(bridge)
+    await bridge.db.run(lambda conn: _finish(conn, report, outcome, counts, bridge.now()))
+    await _tidy(bridge.db)
+    seconds = round((bridge.now() - cycle.started_at).total_seconds(), 3)
+    figures = {name: number for name, number in counts.items() if name != "changed"}
+    _log.info("run", run_id=report.run_id, kind=kind, outcome=outcome, seconds=seconds, **figures)
 
 
 def _raise_left_out(report: Report) -> None:
@@ -108,7 +113,7 @@ def _why(error: BaseException) -> dict[str, Any]:
 def _finish(conn: Connection, report: Report, outcome: str, counts: dict[str, Any], now: datetime) -> None:
     cursors.finish_run(conn, report.run_id, outcome, counts, now)
     failed = {stream_name(name): how for name, how in report.failures().items()}
-    health.note_streams(conn, map(stream_name, report.read), failed, now)
+    health.note_streams(conn, map(stream_name, sorted(report.read)), failed, now)
 
 
 async def _refused(bridge: Bridge, kind: str, started: datetime, error: Denied) -> None:

@@ -37,8 +37,8 @@ FIRST_WAIT, LONGEST_WAIT = 5.0, 300.0
 GIVE_UP_AFTER = timedelta(hours=24)
 GRACE = 2.0
 """Seconds for which the end waits for what is being delivered."""
-AT_ONCE = 3
-"""So often a command that ends tries to deliver."""
+AT_ONCE, AT_MOST = 3, 60.0
+"""So often, and for so many seconds, a command that ends tries to deliver."""
 
 
 class Watch:
@@ -145,8 +145,8 @@ async def after_command(settings: Settings, db: Database, now: Callable[[], date
     daemon looks, that is enough. Never raises."""
     if not configured(settings):
         return
-    with suppress(Busy, DatabaseError):
-        async with lease(db, LEASE):
+    with suppress(Busy, DatabaseError, TimeoutError):
+        async with asyncio.timeout(AT_MOST), lease(db, LEASE):
             await look(db, settings, now(), {}, timedelta())
             for attempt in range(AT_ONCE):
                 if await deliver(db, settings, now, patient=False):
@@ -180,9 +180,10 @@ async def look(db: Database, settings: Settings, now: datetime, silent: Silent, 
                 alerts.enqueue(conn, configured(settings), message(event, problems, verdict.open, now), now)
 
     await db.run(keep)
-    for event, problems in (("degraded", verdict.begun), ("recovered", verdict.over)):
-        if problems:
-            log.warning(event, problems=[problem["key"] for problem in problems], open=verdict.open)
+    if verdict.begun:
+        log.warning("degraded", problems=[problem["key"] for problem in verdict.begun], open=verdict.open)
+    if verdict.over:
+        log.info("recovered", problems=[problem["key"] for problem in verdict.over], open=verdict.open)
 
 
 async def deliver(db: Database, settings: Settings, now: Callable[[], datetime], *, patient: bool = True) -> bool:

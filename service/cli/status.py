@@ -41,8 +41,7 @@ def _show(report: Mapping[str, Any], lasts: Iterable[tuple[str, Mapping[str, Any
     if report["needs_person"]:
         output.write_heading("Needs a person")
     for each in report["needs_person"]:
-        number = f"{each['number']} " if each["number"] > 1 else ""
-        output.write_line(f"  - {number}{each['what']}{_since(each['since'], now)}: {each['command']}")
+        output.write_line(f"  - {each['what']}{_since(each['since'], now)}: {each['command']}")
     output.write_heading("People")
     output.write_pairs((name, number) for name, number in report["people"].items())
     _table("Cursors", report["cursors"], {"stream": "stream", "lag_seconds": "lag (s)", "updated_at": "moved"})

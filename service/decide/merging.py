@@ -249,15 +249,16 @@ class _Person:
             consent_lane.agree_again(self.conn, self.frame, self.person.id)
 
     def _unsuppressed(self) -> bool:
-        """One who was suppressed on OnVoard and is no longer: what the opt-outs on Digital Onboarding mean now is for
+        """One who was suppressed on OnVoard and is no longer: what opt-outs on Digital Onboarding alone mean now is for
         a person to say."""
         if self.onvoard["id"] not in self.batch.come_back:
             return False
         cursors.forget_fact(self.conn, f"{erasure.UNSUPPRESSED}{self.onvoard['id']}")
         stands = {side: self.pair.of(side).opted_out for side in Platform}
-        if stands[Platform.DIGITAL_ONBOARDING] and not stands[Platform.ONVOARD]:
-            why = consent_lane.UNSUPPRESSED
-            consent_lane.opted_in_again(self.conn, self.frame, self.person.id, Platform.ONVOARD, why)
+        if stands[Platform.ONVOARD] or not stands[Platform.DIGITAL_ONBOARDING]:
+            return False
+        why = consent_lane.UNSUPPRESSED
+        consent_lane.opted_in_again(self.conn, self.frame, self.person.id, Platform.ONVOARD, why)
         self.pair = Pair(self.pair.onvoard, self.pair.digital_onboarding, ledger.advance(self.pair.bases, {}, stands))
         self.decision = Decision(
             self.decision.pushes, self.decision.settled, self.decision.losses, self.decision.refusals

@@ -207,8 +207,9 @@ def waiting(conn: Connection, lane: Lane, platform: Platform, limit: int, *, aft
     return [dict(row) for row in conn.execute(_WAITING, values).mappings()]
 
 
-def anything_waits(conn: Connection) -> bool:
-    return conn.execute(_ANY).first() is not None
+def anything_waits(conn: Connection, *, activities: bool) -> bool:
+    """`activities`: whether these may leave."""
+    return conn.execute(_ANY if activities else _ANY.where(_O.c.lane != int(Lane.ACTIVITY))).first() is not None
 
 
 _ANY = select(_O.c.id).where(_O.c.status == "pending").limit(1)

@@ -10,10 +10,12 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import delete, insert, select
 
@@ -21,10 +23,13 @@ from service import app, settings
 from service.alerts import channels, watch
 from service.alerts.watch import Watch, after_command, look
 from service.bridge import Bridge, local_now
+from service.errors import DatabaseError
+from service.platforms.onvoard.client import OnVoard
 from service.store import cursors, migrate
 from service.store import tables as t
 from service.store.database import Database
 from service.store.lease import lease
+from tests.cycle.world import FAST
 from tests.sandbox.receiver import Receiver, receiving
 from tests.web.dashboard import NOWHERE, at_home
 
@@ -311,11 +316,9 @@ async def test_a_database_that_is_away_is_told_from_memory(
         file = db.file
         assert file is not None
         away = file.with_suffix(".away")
-        for each in (db, other):
-            each.engine.dispose()
         _move(file, away)
         file.mkdir()
-        await until(lambda: receiver.got)
+        await until(lambda: [each.engine.dispose() for each in (db, other)] and receiver.got)
         await asyncio.sleep(0.1)
         file.rmdir()
         _move(away, file)
@@ -328,6 +331,27 @@ async def test_a_database_that_is_away_is_told_from_memory(
     assert [event for event, _ in told(receiver)] == ["degraded", "recovered", "degraded"]
 
 
+async def test_it_goes_on_when_its_connections_were_lost(postgres_database: str, receiver: Receiver) -> None:
+    db = mirror(postgres_database)
+    async with watching(db, url=receiver.url, after="0s"):
+        ended(db, "failed")
+        await until(lambda: receiver.got)
+        with psycopg.connect(postgres_database, autocommit=True) as server:
+            others = "datname = current_database() AND pid <> pg_backend_pid()"
+            server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        await until(lambda: _ended_again(db), 20)
+        await until(lambda: ("recovered", ["run:contacts"]) in told(receiver), 20)
+    db.close()
+
+
+def _ended_again(db: Database) -> bool:
+    try:
+        ended(db, "ok")
+    except DatabaseError:
+        return False
+    return True
+
+
 def _move(mirror: Path, to: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         if (part := Path(f"{mirror}{suffix}")).exists():
@@ -337,6 +361,23 @@ def _move(mirror: Path, to: Path) -> None:
 def leases(db: Database) -> list[Any]:
     with db.begin(write=False) as conn:
         return list(conn.execute(select(t.leases).where(t.leases.c.name == watch.LEASE)))
+
+
+async def test_a_platform_that_does_not_answer_is_told(sqlite_url: str, receiver: Receiver) -> None:
+    db = mirror(sqlite_url)
+    loaded = settings.load({"alerts.url": receiver.url, "alerts.after": "0s"}, environ=at_home(NOWHERE))
+    async with app.open_bridge(loaded, db) as bridge, OnVoard(loaded.onvoard.base_url, "key", limits=FAST) as silent:
+        watched = Watch(replace(bridge, onvoard=silent))
+        watched.start()
+        await asyncio.sleep(0.1)
+        assert receiver.got == []
+        await asyncio.gather(*(silent.contacts.list() for _ in range(8)), return_exceptions=True)
+        await asyncio.gather(*(silent.contacts.list() for _ in range(8)), return_exceptions=True)
+        await until(lambda: receiver.got)
+        await watched.stop()
+    db.close()
+    assert told(receiver) == [("degraded", ["away:onvoard"])]
+    assert receiver.events()[0]["problems"][0]["what"] == "OnVoard does not answer"
 
 
 async def test_nothing_is_kept_where_nobody_is_to_be_told(sqlite_url: str) -> None:

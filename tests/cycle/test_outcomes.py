@@ -83,7 +83,7 @@ async def test_a_stream_that_is_denied_hinders_no_other(both: World, status: int
     assert "reviews denied: onvoard: GET" in reason["reason"]
     assert reason["since"] is not None
     [needed] = told(both)["needs_person"]
-    assert needed["kind"] == "denied" and "OnVoard denied the last sync" in needed["what"]
+    assert needed["kind"] == "denied" and "OnVoard denied sync: wrong credentials" in needed["what"]
     reviews, contacts = (streams(both)[f"onvoard.{name}"] for name in ("reviews", "contacts"))
     assert reviews["failure"] == "denied"
     assert reviews["succeeded_at"] == before["onvoard.reviews"]["succeeded_at"] < contacts["succeeded_at"]
@@ -117,6 +117,11 @@ async def test_a_stream_that_fails_beside_others_makes_a_run_partial(world: Worl
     assert outcome(world) == "partial" and world.do.contact("crm-ann")["city"] == "Oslo"
     assert "the last sync ended as partial" in "\n".join(told(world)["reasons"])
     assert streams(world)["digital_onboarding.templates"]["failure"] == "failed"
+    since = [each["since"] for each in told(world)["why"] if "partial" in each["reason"]]
+    world.clock.advance(600)
+    with pytest.raises(ServerFailed):
+        await world.sync()
+    assert [each["since"] for each in told(world)["why"] if "partial" in each["reason"]] == since != [None]
 
 
 async def test_nothing_is_decided_before_every_stream_was_read_once(world: World) -> None:

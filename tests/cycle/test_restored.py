@@ -455,7 +455,9 @@ async def test_what_nobody_has_carried_over_yet_is_not_lost(world: World) -> Non
 
 
 async def test_a_mirror_that_was_not_restored_is_not_taken_for_one(world: World) -> None:
-    await begun(world)
+    await begun(world, setup=False)
+    world.do.complete_objective("crm-bob", "online-banking")  # of which nobody can tell OnVoard
+    await world.import_export()
     for number in range(3):
         world.ov.edit_contact("ann@example.com", city=f"Oslo {number}")
         await world.sync()
@@ -467,6 +469,9 @@ async def test_a_mirror_that_was_not_restored_is_not_taken_for_one(world: World)
     assert world.rows("SELECT * FROM facts WHERE key = 'restored'") == []
     (mark,) = world.bridge.settings.state_dir.glob("mirror-*")
     assert mark.stat().st_mode & 0o777 == 0o600
+    turns = world.value("SELECT value FROM facts WHERE key = 'turn'"), mark.read_text()
+    await world.sync(full=False)
+    assert (world.value("SELECT value FROM facts WHERE key = 'turn'"), mark.read_text()) == turns
 
 
 async def test_the_daemon_reads_everything_anew_before_it_decides(world: World) -> None:
@@ -542,4 +547,18 @@ async def test_an_operator_may_say_that_the_mirror_was_restored(world: World) ->
     mark = backup.restore()
     await runs.sync(world.bridge, restored=True)
     assert [show(entry) for entry in world.writes(mark)] == [] and len(reasons(world)) == 1
+    await world.quiet(plain=True)
+
+
+async def test_a_backup_that_was_made_amid_pushes_is_known_for_one(world: World) -> None:
+    await begun(world, setup=False)
+    use(world, THANKS)
+    await world.sync()
+    order(world, "ann")
+    order(world, "bob")
+    made: list[Backup] = []
+    world.sandbox.when("digital_onboarding", lambda: made.append(Backup(world)), path="/v1/templates/*/journeys")
+    await world.sync()
+    assert await again(world, made[0]) == []
+    assert [len(world.do.journeys_of(f"crm-{name}")) for name in ("ann", "bob")] == [1, 1] and len(reasons(world)) == 2
     await world.quiet(plain=True)

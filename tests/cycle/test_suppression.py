@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from service import resolving
 from service.core.records import Platform
+from service.errors import PlatformError
 from service.platforms.onvoard.enums import ResourceIconType, ResourceKind
 from tests.cycle.world import World, is_opt_out, members
 
@@ -92,6 +94,28 @@ async def test_an_unsuppressed_person_is_linked_again_and_asked_about(world: Wor
     assert world.ov.contact(WHO)["email_unsubscribed"] is False
     assert world.people()[WHO]["unique_id"] == unique_id
     assert world.ov.contact(WHO)["name"].startswith("Susan"), "what was erased there is filled again"
+    await world.quiet()
+
+
+async def test_who_comes_back_opted_out_is_opted_out_over_there_as_well(world: World) -> None:
+    """Also where the opt-outs of the suppression never arrived."""
+    await _susan(world, "crm-s")
+    world.ov.suppress(WHO)
+    world.sandbox.fail("digital_onboarding", "reset_before", method="POST", path="/v1/contacts", times=None)
+    with pytest.raises(PlatformError):
+        await world.sync()
+    assert not world.do.contact("crm-s")["unsubscribe_email"]
+    world.sandbox.clear_faults()
+    with world.db.begin() as conn:  # as those of unknown outcome are, where everything is decided anew
+        conn.execute(text("UPDATE outbox SET status = 'cancelled' WHERE status = 'pending'"))
+    world.do.edit_contact("crm-s", email=None)  # or else it would be opted out for its address
+    world.clock.advance(600)
+    world.ov.unsuppress(WHO)
+    world.ov.unsubscribe(WHO)
+    mark = world.mark()
+    await world.sync()
+    assert is_opt_out(world.writes(mark)[0]), "before any other push"
+    assert world.do.contact("crm-s")["unsubscribe_email"] and world.conflicts() == []
     await world.quiet()
 
 
