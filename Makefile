@@ -1,12 +1,13 @@
 # Needs python >= 3.11, make and git. The two to begin with: `make demo` and `make test`.
 #   PYTHON=python3.12 make test    picks the interpreter for a new .venv
-#   make test WORKERS=0            runs the tests one after the other; otherwise each core has a worker
+#   make test WORKERS=0            runs the tests one after the other; otherwise there is a worker for each core and one
+#                                  more, because many of them wait for daemons and databases
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?= python3
-WORKERS ?= auto
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test simulate conformance lint format types imports check bench lock clean

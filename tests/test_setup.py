@@ -14,10 +14,10 @@ from sqlalchemy import select
 
 from service import setup
 from service.cli.main import cli
-from service.cycle import ACTIVITY_TYPES
 from service.load import needs
 from service.sandbox import Sandbox
 from service.store import cursors, migrate, mirror, tables
+from service.store.announcements import KINDS
 from service.store.database import Database
 
 LINK = "custom_digital_onboarding_unique_id"
@@ -58,7 +58,7 @@ def test_everything_is_created(sandbox: Sandbox) -> None:
     assert result.exit_code == 0, result.output
     assert len(made(sandbox)) == PARTS
     assert ("property", LINK) in made(sandbox)
-    assert {name for kind, name in made(sandbox) if kind == "type"} == ACTIVITY_TYPES
+    assert {name for kind, name in made(sandbox) if kind == "type"} == KINDS
     assert f"{PARTS} created" in result.output
     assert "BRIDGE_WEB__PUBLIC_URL and BRIDGE_ONVOARD__WEBHOOK_SECRET" in result.output
     assert not sandbox.onvoard.webhooks
@@ -352,7 +352,7 @@ def test_a_migrated_mirror_knows_at_once(
     result = run()
     assert result.exit_code == 0, result.output
     with db.begin(write=False) as conn:
-        assert mirror.activity_type_accessors(conn) >= ACTIVITY_TYPES
+        assert mirror.activity_type_accessors(conn) >= KINDS
         assert mirror.link_property_fits(conn)
         assert cursors.account(conn, "onvoard") is not None
         assert not conn.execute(select(tables.runs)).all()

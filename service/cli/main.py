@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -12,6 +13,9 @@ import click
 from service.cli import failures
 from service.cli.context import Context
 from service.cli.groups import Lazy, LazyGroup
+
+# pydantic would look through all that is installed for plugins, of which there are none: a tenth of a start.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 PROGRAM = "contact-bridge"
 

@@ -107,6 +107,6 @@ def methods(*clients: OnVoard | DigitalOnboarding) -> Iterable[tuple[str, Any, C
         platform = type(client).__module__.split(".")[-2]
         chapters = {f"{platform}.{name}.": each for name, each in vars(client).items() if not name.startswith("_")}
         for prefix, holder in ({f"{platform}.": client} | chapters).items():
-            for name, method in inspect.getmembers(holder, inspect.iscoroutinefunction):
+            for name, _ in inspect.getmembers(type(holder), inspect.iscoroutinefunction):
                 if not name.startswith("_") and name != "aclose":
-                    yield prefix + name, holder, method
+                    yield prefix + name, holder, getattr(holder, name)
