@@ -181,15 +181,15 @@ def tell(sandbox: Sandbox, daemon: Daemon) -> None:
 
 
 def test_an_edit_that_a_webhook_tells_of_is_there_in_seconds(
-    sandbox: Sandbox, start: Start, database_url: str
+    sandbox: Sandbox, start: Start, sqlite_url: str
 ) -> None:
     """Though no job is due for an hour."""
-    migrated(database_url)
+    migrated(sqlite_url)
     sandbox.onvoard.add_contact(JANE, name="Jane Doe")
-    daemon = start(BRIDGE_DATABASE_URL=database_url, **SELDOM, **SIGNED)
+    daemon = start(BRIDGE_DATABASE_URL=sqlite_url, **SELDOM, **SIGNED)
     until(lambda: there(sandbox) == [JANE])
     tell(sandbox, daemon)
-    until(lambda: ended(database_url, "reconcile"))
+    until(lambda: ended(sqlite_url, "reconcile"))
     sandbox.onvoard.edit_contact(JANE, city="Oslo")
     until(lambda: sandbox.digital_onboarding.contact(JANE).get("city") == "Oslo", 40)
     sandbox.digital_onboarding.edit_contact(JANE, city="Bern")
@@ -197,16 +197,16 @@ def test_an_edit_that_a_webhook_tells_of_is_there_in_seconds(
     sandbox.digital_onboarding.unsubscribe(JANE)
     until(lambda: sandbox.onvoard.contact(JANE)["email_unsubscribed"], 40)
     assert sandbox.wait_for_webhooks()
-    until(lambda: {event.status for event in rows(database_url, t.webhook_events)} == {"processed"})
+    until(lambda: {event.status for event in rows(sqlite_url, t.webhook_events)} == {"processed"})
     assert daemon.end() < 3
     assert "jane" not in daemon.log.read_text().lower()
 
 
-def test_events_on_record_survive_a_kill(sandbox: Sandbox, start: Start, database_url: str) -> None:
-    migrated(database_url)
+def test_events_on_record_survive_a_kill(sandbox: Sandbox, start: Start, postgres_database: str) -> None:
+    migrated(postgres_database)
     sandbox.onvoard.add_contact(JANE, name="Jane Doe")
-    daemon = start(BRIDGE_DATABASE_URL=database_url, **SELDOM, **SIGNED)
-    until(lambda: there(sandbox) == [JANE] and ended(database_url, "reconcile"))
+    daemon = start(BRIDGE_DATABASE_URL=postgres_database, **SELDOM, **SIGNED)
+    until(lambda: there(sandbox) == [JANE] and ended(postgres_database, "reconcile"))
     tell(sandbox, daemon)
     fault = sandbox.fail("onvoard", "delay", path="/v2/contacts/*", times=None, seconds=30)
     sandbox.onvoard.edit_contact(JANE, city="Oslo")
@@ -214,10 +214,10 @@ def test_events_on_record_survive_a_kill(sandbox: Sandbox, start: Start, databas
     until(lambda: fault.struck)
     daemon.process.kill()
     daemon.process.wait()
-    assert [event.status for event in rows(database_url, t.webhook_events)] == ["pending"]
+    assert [event.status for event in rows(postgres_database, t.webhook_events)] == ["pending"]
     sandbox.clear_faults()
-    daemon = start(BRIDGE_DATABASE_URL=database_url, **SELDOM, **SIGNED)
-    until(lambda: [event.status for event in rows(database_url, t.webhook_events)] == ["processed"])
+    daemon = start(BRIDGE_DATABASE_URL=postgres_database, **SELDOM, **SIGNED)
+    until(lambda: [event.status for event in rows(postgres_database, t.webhook_events)] == ["processed"])
     until(lambda: sandbox.digital_onboarding.contact(JANE).get("city") == "Oslo")
     assert daemon.end() < 3
 

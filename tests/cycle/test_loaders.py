@@ -154,25 +154,34 @@ async def test_rows_about_nobody_are_left_out(world: World) -> None:
 
 
 @pytest.mark.parametrize("case", BAD)
-async def test_a_result_that_cannot_be_stops_its_loader_alone(both: World, case: str) -> None:
-    await both.linked("ann", "bob")
-    people = both.value("SELECT count(*) FROM persons")
+async def test_a_result_that_cannot_be_stops_its_loader_alone(world: World, case: str) -> None:
+    await _is_stopped(world, case)
+
+
+@pytest.mark.parametrize("case", ["no such table", "writes within", "two statements"])
+async def test_what_postgres_refuses_stops_it_as_well(postgres_world: World, case: str) -> None:
+    await _is_stopped(postgres_world, case)
+
+
+async def _is_stopped(world: World, case: str) -> None:
+    await world.linked("ann", "bob")
+    people = world.value("SELECT count(*) FROM persons")
     sql, why = BAD[case]
-    _load(both, sql, key=Key.UNIQUE_ID)
-    both.ov.edit_contact("ann@example.com", city="Oslo")
-    mark = both.mark()
-    report = await both.sync()
+    _load(world, sql, key=Key.UNIQUE_ID)
+    world.ov.edit_contact("ann@example.com", city="Oslo")
+    mark = world.mark()
+    report = await world.sync()
     assert why in report.stopped["figures"] and report.needs_person
     assert "@" not in report.stopped["figures"]
-    [entry] = both.writes(mark)
+    [entry] = world.writes(mark)
     assert "city" in members(entry)[0], "the sync goes on, and nothing of the result is pushed"
-    assert both.value("SELECT count(*) FROM persons") == people
-    assert not (await both.sync()).needs_person, "it is told once"
-    _load(both, _values(("crm-bob", 1), columns=COUNTS), key=Key.UNIQUE_ID)
-    assert not (await both.sync()).needs_person
-    assert _meta(both, "crm-bob") == {"review_count": 1} and _meta(both, "crm-ann") == {}
-    assert both.value("SELECT stopped FROM loader_states") is None
-    await both.quiet()
+    assert world.value("SELECT count(*) FROM persons") == people
+    assert not (await world.sync()).needs_person, "it is told once"
+    _load(world, _values(("crm-bob", 1), columns=COUNTS), key=Key.UNIQUE_ID)
+    assert not (await world.sync()).needs_person
+    assert _meta(world, "crm-bob") == {"review_count": 1} and _meta(world, "crm-ann") == {}
+    assert world.value("SELECT stopped FROM loader_states") is None
+    await world.quiet()
 
 
 async def test_nothing_is_pushed_of_a_result_that_was_read_by_half(
