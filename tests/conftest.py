@@ -23,9 +23,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # `ci` shows how to repeat what it found; `deep` is for a night.
-settings.register_profile("dev", max_examples=50, deadline=None, derandomize=False)
+settings.register_profile("dev", max_examples=40, deadline=None, derandomize=False)
 settings.register_profile(
-    "ci", max_examples=50, deadline=None, derandomize=False, print_blob=True,
+    "ci", max_examples=40, deadline=None, derandomize=False, print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
 settings.register_profile("deep", settings.get_profile("ci"), max_examples=20_000)
