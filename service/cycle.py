@@ -35,6 +35,7 @@ from service.load.settle import Settler
 from service.progress import Progress
 from service.store import (
     absorb,
+    adoption,
     announcements,
     candidates,
     consents,
@@ -47,7 +48,6 @@ from service.store import (
     looks,
     mirror,
     outbox,
-    people,
     recovery,
     restoration,
 )
@@ -157,6 +157,7 @@ class Cycle:
         await self.read("summaries", self.onvoard.listing("summaries"))
         await self.read("templates", self.digital.templates())
         await self.read("objectives", self.digital.objectives())
+        await adoption.adopt_in_parts(self.bridge.db, self.bridge.now())
 
     async def _knows(self, stream: str) -> bool:
         return await self.bridge.db.run(lambda conn: cursors.get(conn, f"onvoard.{stream}")) is not None
@@ -201,7 +202,7 @@ class Cycle:
 
     def _strangers(self, conn: Connection) -> list[str]:
         """unique_ids to be asked about: OnVoard names them, or people had them who are suppressed no longer."""
-        people.adopt(conn, self.bridge.now())
+        adoption.adopt(conn, self.bridge.now())
         named = dict.fromkeys([*candidates.named_but_unknown(conn), *erasure.to_be_asked(conn)])
         erased = erasure.erased_among(conn, (), named)
         return [each for each in named if each not in self._asked and normal_email(each) not in erased]
@@ -237,7 +238,7 @@ class Cycle:
         hears of a loader that has stopped."""
         loaders = [loader for loader in self.bridge.loaders if loader.enabled]
         if loaders:
-            await self.bridge.db.run(lambda conn: people.adopt(conn, self.bridge.now()))
+            await adoption.adopt_in_parts(self.bridge.db, self.bridge.now())
         for loader in loaders:
             self.headway.begin(f"the loader {loader.name}")
             await self.loaders.read(loader, told=told)

@@ -22,7 +22,7 @@ from service.errors import Garbled, NotFound
 from service.logs import mask_email
 from service.platforms.onvoard.models import Contact
 from service.runs import run
-from service.store import absorb, erasure, people, reports, traces
+from service.store import absorb, adoption, erasure, people, reports, traces
 from service.store.database import Connection
 from service.store.erasure import OPT_OUTS, Whom
 from service.store.types import iso
@@ -72,7 +72,7 @@ async def find(bridge: Bridge, who: str) -> list[Found]:
 
 
 def _in_mirror(conn: Connection, who: str, now: datetime) -> list[Found]:
-    people.adopt(conn, now)  # a contact that no cycle has looked at yet is somebody too
+    adoption.adopt(conn, now)  # a contact that no cycle has looked at yet is somebody too
     number = who.removeprefix(NUMBERED)
     if who.startswith(NUMBERED) and number.isascii() and number.isdecimal() and len(number) < 19:
         ids = [int(number)]

@@ -44,7 +44,6 @@ async def plan(bridge: Bridge, *, full: bool = False, progress: Progress | None 
         if restored := await cycle.is_restored():
             _log.warning("the mirror was restored from a backup: some of this may be done already, sync looks first")
         await cycle.pull(full=full or restored)
-        await bridge.db.run(lambda conn: people.adopt(conn, bridge.now()))
         await cycle.read_loaders(told=False)
         made.append(await foresee(bridge, cycle))
 

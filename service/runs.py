@@ -21,7 +21,7 @@ from service.extract.importer import Imported, import_export
 from service.headway import Headway
 from service.platforms.pace import Priority, priority
 from service.progress import Progress, Stopped
-from service.store import cursors, health, oddities, people, restoration, traces
+from service.store import adoption, cursors, health, oddities, restoration, traces
 from service.store.database import Connection, Database
 
 _log = structlog.get_logger()
@@ -215,7 +215,7 @@ async def backfill(
                 await cycle.read("templates", cycle.digital.templates())
             if resource == "objectives":
                 await cycle.read("objectives", cycle.digital.objectives())
-        await bridge.db.run(lambda conn: people.adopt(conn, bridge.now()))
+        await adoption.adopt_in_parts(bridge.db, bridge.now())
 
     return await run(bridge, "backfill", work, progress)
 
@@ -230,7 +230,7 @@ async def import_file(
     try:
         async with headway.told(db, run_id, now):
             result = await import_export(lines, db, run_id, now, headway)
-        await db.run(lambda conn: people.adopt(conn, now()))
+        await adoption.adopt_in_parts(db, now())
         outcome = "partial" if result.bad else "ok" if result.rows else "empty as expected"
         counts = {"imported": result.rows, "bad_rows": len(result.bad)}
         return result

@@ -22,7 +22,9 @@ _OF_PROGRESS = ("progress", "told_at")
 
 def gather(conn: Connection, now: datetime, settings: Settings) -> dict[str, Any]:
     """The whole report. Its keys are relied upon by scripts."""
-    outbox, runs, waiting = reports.outbox_counts(conn), reports.last_runs(conn), health.waiting(conn)
+    pushes, runs = health.pushes(conn), reports.last_runs(conn)
+    outbox = reports.outbox_counts(pushes)
+    waiting = [row for row in pushes if row["status"] in health.WAITING]
     at_work = outlook.doing(runs, now)
     report: dict[str, Any] = {
         "people": reports.people(conn),

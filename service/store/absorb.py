@@ -12,8 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from service.core.mapping import normal_email
-from service.core.records import Platform
-from service.core.rules import Source
+from service.core.records import Platform, Source
 from service.store import announcements, bulk, consents, erasure, journeys, ledger, mirror, people, traces, watching
 from service.store import tables as t
 from service.store.mirror import Row

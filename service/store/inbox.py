@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
 
 from service.core.consent import onvoard_opted_out
 from service.core.mapping import normal_email
@@ -246,14 +246,15 @@ def release_announced(conn: Connection, run_id: int, platform: Platform, since: 
     """Held opt-outs towards `platform` of people whose contact on the other one was found opted out when, after
     `since`, an event about it was looked into."""
     o, p, d = t.outbox.c, t.persons.c, t.digital_onboarding_contacts.c
-    told = select(_E.c.subject).where(
-        _E.c.platform == platform.other.value, _E.c.reason.in_(_ANNOUNCED), _E.c.processed_at > since
-    )
-    of_onvoard = select(p.id).where(p.onvoard_contact_id.in_(told))
-    of_digital = select(p.id).join(t.digital_onboarding_contacts, d.unique_id == p.unique_id).where(d.id.in_(told))
+    # By the contact, for the few that are held: there may be a million events.
+    if platform is Platform.ONVOARD:
+        told = exists().where(p.id == o.person_id, d.unique_id == p.unique_id, _E.c.subject == d.id)
+    else:
+        told = exists().where(p.id == o.person_id, _E.c.subject == p.onvoard_contact_id)
+    about = (_E.c.platform == platform.other.value, _E.c.reason.in_(_ANNOUNCED), _E.c.processed_at > since)
     conn.execute(
         update(t.outbox)
         .where(o.run_id == run_id, o.platform == platform.value, o.status == "held", o.lane == int(Lane.OPT_OUT))
-        .where(o.person_id.in_(of_digital if platform is Platform.ONVOARD else of_onvoard))
+        .where(told.where(*about))
         .values(status="pending")
     )

@@ -7,44 +7,19 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, union, update
 
 from service.core.consent import onvoard_opted_out
 from service.core.identity import MatchedBy
 from service.core.records import Platform
 from service.store import tables as t
-from service.store.bulk import among, insert_for
-from service.store.mirror import in_parts, known_digital_contacts
+from service.store.bulk import among
+from service.store.mirror import FOR_DECISIONS, in_parts, known_digital_contacts
 from service.store.planner import unindexed
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
 UNLINKED = "unlinked by hand"
 _UNSENT = ("pending", "held", "unknown")
-
-
-def adopt(conn: Connection, now: datetime) -> None:
-    """A person for each new contact. One that came back after its deletion returns to the person that it was, or is
-    looked at anew where that person has a contact on the other side. An import or a backfill may be at the same."""
-    for statement in _adoption(conn.dialect.name):
-        conn.execute(statement, {"now": now})
-
-
-@cache
-def _adoption(dialect: str) -> Sequence[Any]:
-    back = select(_OV.c.id).where(_OV.c.deleted_at.is_(None), _OV.c.dirty)
-    returned = and_(unindexed(_P.c.onvoard_contact_id).is_(None), _P.c.former_onvoard_contact_id.in_(back))
-    again = update(_P).where(returned, unindexed(_P.c.unique_id).is_(None))
-    now = bindparam("now", type_=_P.c.created_at.type)
-    held = exists().where(_P.c.onvoard_contact_id == _OV.c.id)
-    onvoard = select(_OV.c.id, now).where(_OV.c.dirty, _OV.c.deleted_at.is_(None), ~held)
-    held = exists().where(_P.c.unique_id == _DO.c.unique_id)
-    digital = select(_DO.c.unique_id, now).where(_DO.c.dirty, ~held)
-    return (
-        again.values(onvoard_contact_id=_P.c.former_onvoard_contact_id, former_onvoard_contact_id=None),
-        update(_P).where(returned).values(former_onvoard_contact_id=None),
-        insert_for(dialect, _P).from_select(["onvoard_contact_id", "created_at"], onvoard).on_conflict_do_nothing(),
-        insert_for(dialect, _P).from_select(["unique_id", "created_at"], digital).on_conflict_do_nothing(),
-    )
 
 
 def release_deleted(conn: Connection) -> None:
@@ -103,11 +78,11 @@ def left_behind(conn: Connection, platform: Platform, *, even_suspicious: bool) 
     return [(person_id, target) for person_id, target in conn.execute(query.where(~was_out).order_by(_P.c.id))]
 
 
-_OF_EITHER = (
-    select(_P.c.id, _P.c.onvoard_contact_id, _P.c.unique_id)
-    .where(or_(among(_P.c.onvoard_contact_id, "contacts"), among(_P.c.unique_id, "partners")))
-    .order_by(_P.c.id)
-)
+_KEYS = select(_P.c.id, _P.c.onvoard_contact_id, _P.c.unique_id)
+# Of an OR of the two, Postgres would ask each person.
+_OF_EITHER = union(
+    _KEYS.where(among(_P.c.onvoard_contact_id, "contacts")), _KEYS.where(among(_P.c.unique_id, "partners"))
+).order_by("id")
 _HISTORIES = (t.conflicts, t.changes, t.outbox, t.rule_firings, t.loader_rows)
 _LINK = (
     update(_P)
@@ -137,20 +112,21 @@ def link(conn: Connection, contact_id: str, unique_id: str, by: MatchedBy, now: 
 
 
 def link_all(conn: Connection, links: Sequence[tuple[str, str, MatchedBy]], now: datetime) -> list[int]:
-    """The same for many, none of whose contacts stands there twice."""
+    """The same for many, none of whose contacts stands there twice. -> person ids, in this order"""
     asked = {"contacts": [contact for contact, _, _ in links], "partners": [partner for _, partner, _ in links]}
     rows = conn.execute(_OF_EITHER, asked).all() if links else []
     of_contact: dict[str, int] = {row.onvoard_contact_id: row.id for row in rows}
     of_partner: dict[str, int] = {row.unique_id: row.id for row in rows}
-    kept, merged = dict[int, tuple[str, str, MatchedBy]](), dict[int, int]()
+    persons, kept, merged = list[int](), dict[int, tuple[str, str, MatchedBy]](), dict[int, int]()
     for contact_id, unique_id, by in links:
         ids = sorted({each[key] for each, key in ((of_contact, contact_id), (of_partner, unique_id)) if key in each})
         keep = ids[0] if ids else _new_person(conn, now)
+        persons.append(keep)
         kept[keep] = (contact_id, unique_id, by)
         merged |= dict.fromkeys(ids[1:], keep)
     _merge(conn, merged)
     link_alone(conn, kept, now)
-    return list(kept)
+    return persons
 
 
 def _merge(conn: Connection, merged: Mapping[int, int]) -> None:
@@ -266,7 +242,7 @@ def settle_looks(conn: Connection, contact_ids: Iterable[str] = (), unique_ids: 
 
 
 _PERSONS = select(_P).where(_THESE).order_by(_P.c.id)
-_CONTACTS = select(_OV).where(_OV.c.id.in_(bindparam("ids", expanding=True))).order_by(_OV.c.id).with_for_update()
+_CONTACTS = select(*FOR_DECISIONS).where(_OV.c.id.in_(_THEM)).order_by(_OV.c.id).with_for_update()
 _BASES = select(t.bases).where(t.bases.c.person_id.in_(bindparam("ids", expanding=True)))
 
 

@@ -270,6 +270,7 @@ digital_onboarding_journeys = Table(
     Column("started_at", UtcDateTime),
     Column("raw", Json),
     flag("announced"),
+    Index("ix_digital_onboarding_journeys_unannounced", "started_at", **where_false("announced")),
 )
 
 digital_onboarding_objective_completions = Table(
@@ -280,4 +281,5 @@ digital_onboarding_objective_completions = Table(
     Column("completed_at", UtcDateTime),  # null: completed, nobody said when
     Column("origin", Text),
     flag("announced"),
+    Index("ix_digital_onboarding_objective_completions_unannounced", "completed_at", **where_false("announced")),
 )

@@ -23,7 +23,6 @@ from service.store.database import BUSY_SECONDS, Database
 from service.store.refusing import HINT, READ_ONLY, no_rows
 from service.store.tables import metadata
 from service.store.types import JsonDocument, iso
-from service.store.views import COMPUTED_BOOLEANS
 
 LIMIT_SECONDS = 300
 # SQLite can no longer tell that a computed value is JSON: there it goes by the column's name.
@@ -148,8 +147,6 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _plain_column(name: str) -> Callable[[Any], Any]:
-    if name in COMPUTED_BOOLEANS:
-        return lambda value: bool(value) if value in (0, 1) else _plain(value)
     if name in _JSONS:
         return lambda value: (
             _plain(_read_json(value)) if isinstance(value, str) and value[:1] in ("{", "[") else _plain(value)

@@ -25,6 +25,7 @@ from service.store.platform_tables import (
 from service.store.rule_tables import loader_rows, loader_states, rule_firings, rule_members, rule_states
 from service.store.schema import flag, metadata, where
 from service.store.types import Id, Json, UtcDateTime
+from service.store.view_tables import contact_owners, people_rows
 
 __all__ = [
     "Table",
@@ -34,6 +35,7 @@ __all__ = [
     "bases",
     "changes",
     "conflicts",
+    "contact_owners",
     "cursors",
     "digital_onboarding_contacts",
     "digital_onboarding_journeys",
@@ -59,6 +61,7 @@ __all__ = [
     "opt_outs",
     "outbox",
     "outbox_attempts",
+    "people_rows",
     "persons",
     "rates",
     "rule_firings",
@@ -186,6 +189,7 @@ outbox = Table(
     Index("ix_outbox_status_platform_lane_id", "status", "platform", "lane", "id"),
     Index("ix_outbox_dead", "person_id", **where("status = 'dead'")),
     Index("ix_outbox_cause", "cause", "status", **where("cause IS NOT NULL")),
+    Index("ix_outbox_opt_outs", "target", **where("lane = 0")),
     sqlite_autoincrement=True,
 )
 

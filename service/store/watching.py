@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from service.core.rules import Source
+from service.core.records import Source
 from service.store import cursors
 from service.store.types import iso
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from service import dead_letters
 from service.errors import NobodyFound
-from service.store import reports
+from service.store import health, reports
 from service.store.database import Connection
 from service.web.desk import Desk, Form, after, row_id
 
@@ -25,7 +25,7 @@ def routes(desk: Desk) -> list[Route]:
 
         def look(conn: Connection) -> dict[str, Any]:
             rows = reports.outbox_page(conn, status, after(request), PAGE + 1)
-            return {"counts": reports.outbox_counts(conn), "rows": rows[:PAGE], "more": len(rows) > PAGE}
+            return {"counts": reports.outbox_counts(health.pushes(conn)), "rows": rows[:PAGE], "more": len(rows) > PAGE}
 
         told = await desk.read(look)
         return desk.render(request, "outbox.html", status=status, statuses=STATUSES, after=after(request), **told)

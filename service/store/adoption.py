@@ -1,0 +1,80 @@
+"""New contacts become persons: one for each, until a link makes two of them one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, func, select, update
+
+from service.store import tables as t
+from service.store.bulk import insert_for
+from service.store.database import Database
+from service.store.planner import unindexed
+
+_OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
+_SIDES = {
+    _P.c.onvoard_contact_id: (_OV.c.id, and_(_OV.c.dirty, _OV.c.deleted_at.is_(None))),
+    _P.c.unique_id: (_DO.c.unique_id, _DO.c.dirty),
+}
+PART = 10_000
+"""New contacts at a time: others want to write too, and a first pull has a million."""
+
+
+def adopt(conn: Connection, now: datetime) -> None:
+    """A person for each new contact. One that came back after its deletion returns to the person that it was, or is
+    looked at anew where that person has a contact on the other side. An import or a backfill may be at the same."""
+    _take_back(conn)
+    for side in _SIDES:
+        after: str | None = ""
+        while after is not None:
+            after = _some(conn, side, after, now)
+
+
+async def adopt_in_parts(db: Database, now: datetime) -> None:
+    """The same in short transactions."""
+    await db.run(_take_back)
+    for side in _SIDES:
+        after: str | None = ""
+        while after is not None:
+            after = await db.run(lambda conn, side=side, after=after: _some(conn, side, after, now))  # type: ignore[misc]
+
+
+def _take_back(conn: Connection) -> None:
+    for statement in _returning():
+        conn.execute(statement)
+
+
+@cache
+def _returning() -> Sequence[Any]:
+    back = select(_OV.c.id).where(_OV.c.deleted_at.is_(None), _OV.c.dirty)
+    returned = and_(unindexed(_P.c.onvoard_contact_id).is_(None), _P.c.former_onvoard_contact_id.in_(back))
+    again = update(_P).where(returned, unindexed(_P.c.unique_id).is_(None))
+    return (
+        again.values(onvoard_contact_id=_P.c.former_onvoard_contact_id, former_onvoard_contact_id=None),
+        update(_P).where(returned).values(former_onvoard_contact_id=None),
+    )
+
+
+def _some(conn: Connection, side: Any, after: str, now: datetime) -> str | None:
+    """The next contacts of one side. -> where to go on, None at the end"""
+    last, adopted = _statements(conn.dialect.name, side)
+    upto = conn.execute(last, {"after": after, "most": PART}).scalar()
+    if upto is not None:
+        conn.execute(adopted, {"after": after, "upto": upto, "now": now})
+    return upto
+
+
+@cache
+def _statements(dialect: str, side: Any) -> tuple[Any, Any]:
+    """The last of the next new contacts; and their persons."""
+    contact, new = _SIDES[side]
+    those = select(contact).where(new, contact > bindparam("after"))
+    last = select(func.max(those.order_by(contact).limit(bindparam("most")).subquery().c[contact.name]))
+    now = bindparam("now", type_=_P.c.created_at.type)
+    # Not as a join: Postgres keeps a plan from when there was hardly anybody, and walks through all persons for each.
+    holder = select(_P.c.id).where(side == contact).correlate(contact.table).scalar_subquery()
+    alone = those.where(contact <= bindparam("upto"), holder.is_(None)).add_columns(now)
+    return last, insert_for(dialect, _P).from_select([side.name, "created_at"], alone).on_conflict_do_nothing()
