@@ -18,8 +18,8 @@ HIDDEN = "***"
 
 # Their info is about themselves, and httpx's would name people in URLs.
 _QUIET = (
-    "alembic", "apscheduler", "asyncio", "httpcore", "httpx", "opentelemetry", "sentry_sdk", "sqlalchemy", "stamina",
-    "urllib3", "uvicorn",
+    "aiohttp", "alembic", "apscheduler", "asyncio", "httpcore", "httpx", "opentelemetry", "sentry_sdk", "sqlalchemy",
+    "stamina", "urllib3", "uvicorn",
 )  # fmt: skip
 
 _LOCAL = r"[\w.+\-!#$%^~]"  # no asterisk: what is masked stays as it is

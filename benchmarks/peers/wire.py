@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 
 from service.platforms.digital_onboarding.client import DigitalOnboarding
@@ -34,4 +35,5 @@ def _contact(number: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # as every command of contact-bridge does before it begins to work
     asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:])))

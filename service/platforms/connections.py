@@ -1,107 +1,119 @@
-"""The connections to one platform, under httpx: httpcore's own, each for one request at a time.
+"""The connections to one platform, under httpx: aiohttp's, which parses in C. httpx's own take twice as long as all the
+rest of a request does.
 
-httpcore's pool looks at all of its connections before each request and after it. Here the one that was used last is
-the next one, and nobody looks at the others; how many there are is for `pace` to say.
+How many there are is for `pace` to say, and whether a request is repeated for `transport`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 import ssl
-import time
-from collections import deque
-from contextlib import suppress
-from typing import Any
 
-import httpcore
+import aiohttp
 import httpx
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+from yarl import URL
 
 KEPT = 5.0
 """Seconds that an unused connection is kept, as by httpx."""
+LONGEST_HEADER = 100 * 1024  # as by httpx
+MOST_HEADERS = 1000
 
 
 class Connections(httpx.AsyncBaseTransport):
-    """To one origin, without a proxy. Raises what httpx's own transport raises."""
+    """Times are in seconds. Raises what httpx's own transport raises."""
 
-    def __init__(self, certificates: ssl.SSLContext) -> None:
-        self._certificates = certificates
-        self._network = _Network()
-        self._idle: deque[tuple[float, httpcore.AsyncHTTPConnection]] = deque()  # with the time of its last use
+    def __init__(
+        self, certificates: ssl.SSLContext, *, connect_timeout: float, read_timeout: float, proxy: str | None = None
+    ) -> None:
+        self._certificates, self._proxy = certificates, proxy
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout, sock_read=read_timeout)
+        self._until_answered = connect_timeout + 2 * read_timeout
+        self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The answer with its whole body: nobody here reads one in parts."""
-        url = request.url
-        asked = httpcore.Request(
+        if self._session is None:
+            self._session = self._opened()  # now that there is a running loop
+        answer = await self._session.request(
             request.method,
-            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
+            URL(str(request.url), encoded=True),
+            headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
+            data=request.content or None,
+            allow_redirects=False,
         )
-        connection = await self._taken(asked.url.origin)
+        return httpx.Response(answer.status, headers=answer.raw_headers, content=await answer.read())
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=_Connector(limit=0, keepalive_timeout=KEPT, ssl=self._certificates),
+            timeout=self._timeout,
+            proxy=self._proxy,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # httpx does, and says where it fails
+            max_line_size=LONGEST_HEADER,
+            max_field_size=LONGEST_HEADER,
+            max_headers=MOST_HEADERS,
+            middlewares=(self._exchange,),
+        )
+
+    async def _exchange(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Within aiohttp, which repeats GET and DELETE upon errors of its own: it sees none of them."""
         try:
-            answer = await connection.handle_async_request(asked)
-            content = await answer.aread()
-            await answer.aclose()
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise getattr(httpx, type(error).__name__)(str(error)) from error  # the names are the same
-        finally:
-            await self._put_back(connection)
-        return httpx.Response(answer.status, headers=answer.headers, content=content)
+            # `sock_read` begins once all of the request is sent, and ends with a 102.
+            async with asyncio.timeout(self._until_answered):
+                answer = await send(request)
+            if answer.status < 200:
+                answer.close()
+                raise httpx.RemoteProtocolError("")  # what follows is no HTTP
+            await answer.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _as_httpx(error) from error
+        return answer
 
-    async def aclose(self) -> None:
-        while self._idle:
-            await self._idle.pop()[1].aclose()
 
-    async def _taken(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
-        while self._idle and self._idle[0][0] < time.monotonic() - KEPT:
-            await self._idle.popleft()[1].aclose()
-        while self._idle:
-            _, connection = self._idle.pop()
-            if not connection.has_expired():  # the platform has not hung up
+class _Connector(aiohttp.TCPConnector):
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout  # noqa: ASYNC109
+    ) -> Connection:  # fmt: skip
+        """None over which something came unasked: aiohttp would take it for the answer."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is not None and not connection.protocol.should_close:
                 return connection
-            await connection.aclose()
-        return httpcore.AsyncHTTPConnection(origin, self._certificates, network_backend=self._network)
-
-    async def _put_back(self, connection: httpcore.AsyncHTTPConnection) -> None:
-        if connection.is_closed():
-            return
-        if connection.is_idle():
-            self._idle.append((time.monotonic(), connection))
-        else:  # cancelled while the answer was being put away
-            await connection.aclose()
+            connection.close()
 
 
-class _Network(httpcore.AnyIOBackend):
-    async def connect_tcp(self, *where: Any, **how: Any) -> httpcore.AsyncNetworkStream:
-        return _InOnePiece(await super().connect_tcp(*where, **how))
+def _as_httpx(error: aiohttp.ClientError | OSError) -> httpx.TransportError:
+    match error:
+        case aiohttp.ClientConnectorError():
+            return httpx.ConnectError(_why(error))
+        case aiohttp.ConnectionTimeoutError():
+            return httpx.ConnectTimeout("")
+        case aiohttp.ClientHttpProxyError():
+            return httpx.ProxyError("")
+        case TimeoutError():
+            return httpx.ReadTimeout("")
+        case OSError():
+            return httpx.ReadError("")
+        case _:
+            return httpx.RemoteProtocolError("")
 
 
-class _InOnePiece(httpcore.AsyncNetworkStream):
-    """Sends a request's head and body together, once its answer is waited for: httpcore writes them one by one, and a
-    system call is dear."""
-
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
-        self._unsent: list[bytes] = []
-        self._timeout: float | None = None
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        self._unsent.append(buffer)
-        self._timeout = timeout
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        if self._unsent:
-            whole = b"".join(self._unsent)
-            self._unsent.clear()
-            with suppress(httpcore.WriteError):  # as in httpcore: who hangs up early may have answered before
-                await self._stream.write(whole, self._timeout)
-        return await self._stream.read(max_bytes, timeout)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(self, *which: Any, **how: Any) -> httpcore.AsyncNetworkStream:
-        return _InOnePiece(await self._stream.start_tls(*which, **how))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+def _why(error: aiohttp.ClientConnectorError) -> str:
+    """Without the address, which aiohttp's sentences name."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    cause = error.os_error
+    if isinstance(cause, ssl.SSLError | socket.gaierror):
+        return str(cause)
+    return os.strerror(cause.errno) if cause.errno else "All connection attempts failed"

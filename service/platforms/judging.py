@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -153,10 +154,15 @@ def _segment(identifier: object, name: str) -> str:
 
 
 def http_date(header: str | None, otherwise: datetime) -> datetime:
+    return _moment(header or "") or otherwise
+
+
+@lru_cache(4)  # all answers of a second have the same one
+def _moment(header: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(header or "")
+        moment = parsedate_to_datetime(header)
     except (ValueError, OverflowError):
-        return otherwise
+        return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
+from operator import itemgetter
 from typing import Any, TypeVar, dataclass_transform
 
 from service.errors import RuleBroken
@@ -26,6 +27,7 @@ OnSurprise = Callable[[Mapping[str, int]], None]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _LARGEST = 2**63 - 1  # what a database's integer holds
+_TEXT_OR_NULL = frozenset((str, type(None)))
 PLAIN = frozenset((str, int, bool, type(None)))
 """The types, themselves and not what derives from them, whose values are JSON as they are."""
 
@@ -66,6 +68,16 @@ def given(**fields: Any) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not UNSET}
 
 
+class Columns:
+    """Keys that are read together, two or more; `of` takes their values out of an object, and raises KeyError."""
+
+    __slots__ = ("keys", "of")
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = keys
+        self.of: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*keys)
+
+
 class Fields:
     """One JSON object, field by field. `kind` begins the name of each surprise, which is counted in `surprises`."""
 
@@ -83,6 +95,17 @@ class Fields:
             return value
         self._odd(key, "text", value)
         return _written(value)
+
+    def texts_under(self, columns: Columns) -> tuple[str | None, ...]:
+        """`text` of each of these keys: all at once where they are there, and text or null."""
+        try:
+            values = columns.of(self._payload)
+        except KeyError:
+            pass
+        else:
+            if _TEXT_OR_NULL.issuperset(map(type, values)):
+                return values
+        return tuple(map(self.text, columns.keys))
 
     def number(self, key: str) -> float | None:
         value = self._payload.get(key)

@@ -1,5 +1,5 @@
-"""HTTP for both platforms: one httpx client, retries, and every ending of a call as an error with a verdict. When a
-request may leave is for `pace` to say.
+"""HTTP for both platforms: httpx, retries, and every ending of a call as an error with a verdict. When a request may
+leave is for `pace` to say.
 
 Nothing here logs, and no error repeats a URL, a header or a body: they carry keys, tokens and people.
 """
@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json as jsonlib
-import logging
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import stamina
@@ -33,11 +33,10 @@ from service.platforms.pace import Pace
 
 Check = Callable[[object], str | None]
 
-# httpx logs whole URLs at INFO, and the e-mail filter of OnVoard can only travel in the query.
-logging.getLogger("httpx").addFilter(lambda record: False)
 # Attempts are counted in `meter`; stamina's own hook would print to standard output without a set-up structlog.
 stamina.instrumentation.set_on_retry_hooks([])
 
+_ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "contact-bridge"}
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
@@ -90,19 +89,13 @@ class Transport:
         self.now = now
         self._meter = meter or Requests()
         self.pace = Pace(platform, self._limits, now, self._meter)
-        trust_env = not _is_loopback(urlsplit(self.base_url).hostname or "")  # no proxy leads to one's own machine
-        if http is None and not (trust_env and getproxies()):  # proxies are httpx's business
-            http = Connections(_certificates())
-        self._client = httpx.AsyncClient(
-            auth=auth,
-            transport=http,
-            verify=_certificates(),
-            timeout=httpx.Timeout(self._limits.read_timeout, connect=self._limits.connect_timeout, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._limits.max_in_flight),
-            headers={"Accept": "application/json", "User-Agent": "contact-bridge"},
-            follow_redirects=False,
-            trust_env=trust_env,
+        self._http = http or Connections(
+            _certificates(),
+            connect_timeout=self._limits.connect_timeout,
+            read_timeout=self._limits.read_timeout,
+            proxy=_proxy(self.base_url),
         )
+        self._auth = auth or httpx.Auth()
 
     @property
     def silent_since(self) -> datetime | None:
@@ -112,7 +105,7 @@ class Transport:
 
     async def aclose(self) -> None:
         await self.pace.aclose()
-        await self._client.aclose()
+        await self._http.aclose()
 
     async def request(
         self,
@@ -129,16 +122,22 @@ class Transport:
         last attempt, with a verdict that fits the call: what is RETRY for a `safe` call is LOOK for another one that
         was sent. RuleBroken where the body cannot be written as JSON.
         """
-        request = self._client.build_request(
+        request = httpx.Request(
             call.method,
             self.base_url + call.path,
             params=params,
             content=_encoded(json, form, call),
-            headers=_content_type(json, form),
+            headers=_headers(json, form),
         )
-        waits = _Waits(call, self._limits, self.pace)
         number = self.pace.new_request()
-        # stamina always yields once more or raises; `attempt` swallows what is to be repeated.
+        try:
+            async with self.pace.turn(call.name, number):
+                return await self._attempt(call, request, check, first=True)
+        except PlatformError as error:
+            failed = error
+        waits = _Waits(call, self._limits, self.pace)
+        # stamina always yields once more or raises; `attempt` swallows what is to be repeated. It costs more than most
+        # requests do, so that the first one goes without it: here its ending is told.
         async for attempt in stamina.retry_context(
             on=waits.before_next,
             attempts=self._limits.attempts,
@@ -148,8 +147,10 @@ class Transport:
             wait_jitter=self._limits.wait_jitter,
         ):
             with attempt:
+                if attempt.num == 1:
+                    raise failed
                 async with self.pace.turn(call.name, number):
-                    return await self._attempt(call, request, check, first=attempt.num == 1)
+                    return await self._attempt(call, request, check, first=False)
         raise AssertionError("unreachable")
 
     async def _attempt(self, call: Call, request: httpx.Request, check: Check | None, *, first: bool) -> Answer:
@@ -169,7 +170,7 @@ class Transport:
     async def _exchange(self, call: Call, request: httpx.Request, check: Check | None, first: bool) -> Answer:
         sent_at = self.now()
         try:
-            response = await self._client.send(request)
+            response = await self._sent(request)
         except _NOT_SENT as error:
             raise Unreachable(self.platform, call.name, f"no connection ({_why(error)})") from None
         except httpx.DecodingError:
@@ -186,6 +187,18 @@ class Transport:
             wait = retry_after(response.headers.get("retry-after"), server_time)
             raise failure(self.platform, call, response.status_code, wait)
         return Answer(response.status_code, self._decoded(call, response, check), server_time, sent_at, received_at)
+
+    async def _sent(self, request: httpx.Request) -> httpx.Response:
+        """As httpx's client sends it, which spends as long again on cookies and redirects that are not wanted here."""
+        async with aclosing(self._auth.async_auth_flow(request)) as flow:
+            request = await anext(flow)
+            while True:
+                response = await self._http.handle_async_request(request)
+                await response.aread()
+                try:
+                    request = await flow.asend(response)
+                except StopAsyncIteration:
+                    return response
 
     def _decoded(self, call: Call, response: httpx.Response, check: Check | None) -> Any:
         content, status = response.content, response.status_code
@@ -255,10 +268,19 @@ def _encoded(json: object, form: str | None, call: Call) -> bytes | None:
         raise RuleBroken(f"{call.name}: the body cannot be written as JSON") from None
 
 
-def _content_type(json: object, form: str | None) -> dict[str, str]:
+def _headers(json: object, form: str | None) -> dict[str, str]:
     if form is not None:
-        return {"Content-Type": "application/x-www-form-urlencoded"}
-    return {"Content-Type": "application/json"} if json is not None else {}
+        return _ALWAYS | {"Content-Type": "application/x-www-form-urlencoded"}
+    return _ALWAYS | {"Content-Type": "application/json"} if json is not None else _ALWAYS
+
+
+def _proxy(base_url: str) -> str | None:
+    """What the environment names; no proxy leads to one's own machine."""
+    parts, proxies = urlsplit(base_url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy is None or _is_loopback(parts.hostname or "") or proxy_bypass(parts.hostname or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.platforms.judging import decode
-from service.platforms.payload import Fields, identity, refusal
+from service.platforms.payload import Columns, Fields, identity, refusal
 
 
 class Colour(StrEnum):
@@ -57,6 +57,16 @@ def test_any_json_is_of_the_type_or_nothing(reader: str, value: Any) -> None:
     plain = value is None or value == "" or reader.startswith("inner")
     assert found is not None or plain or surprises, "nothing is lost without a word"
     assert all(name.startswith("kind") and str(value) not in name for name in surprises if len(str(value)) > 12)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.none() | st.text() | json_values))
+@example({"a": "1", "b": None, "c": "3"})
+@example({"a": "1", "b": True, "c": "3"})
+def test_texts_that_are_read_at_once_are_those_that_are_read_one_by_one(payload: dict[str, Any]) -> None:
+    together, alone = Counter[str](), Counter[str]()
+    found = Fields("kind", payload, together).texts_under(Columns("a", "b", "c"))
+    assert found == tuple(Fields("kind", payload, alone).text(key) for key in ("a", "b", "c"))
+    assert together == alone
 
 
 @given(json_values, st.text(max_size=3))

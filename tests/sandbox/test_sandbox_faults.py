@@ -96,12 +96,12 @@ def test_rate_limits_in_seconds_and_as_a_date(sandbox: Sandbox, onvoard: httpx.C
 
 
 def test_a_delay_lets_others_pass_and_takes_effect(sandbox: Sandbox, onvoard: httpx.Client) -> None:
-    sandbox.fail("onvoard", "delay", seconds=0.3, method="POST", after_effect=True)
+    sandbox.fail("onvoard", "delay", seconds=2, method="POST", after_effect=True)
     with pytest.raises(httpx.ReadTimeout):
         onvoard.post(CONTACTS, json={"email": "a@example.com"}, timeout=0.05)
     begun = time.monotonic()
     assert len(onvoard.get(CONTACTS).json()["results"]) == 1
-    assert time.monotonic() - begun < 0.2
+    assert time.monotonic() - begun < 1.5  # not behind the delay
 
 
 def test_an_unknown_fault_is_an_error(sandbox: Sandbox) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from service.errors import RuleBroken
 from service.platforms.digital_onboarding.models import Contact, Journey, Objective, Template
-from service.platforms.payload import PLAIN, Fields, Refused, identity, iso, plain_key, refusal, sendable
+from service.platforms.payload import PLAIN, Columns, Fields, Refused, identity, iso, plain_key, refusal, sendable
 
 T = TypeVar("T")
 
@@ -21,6 +21,7 @@ TEXT_FIELDS = (
     *("unique_id", "name_title", "name_first", "name_last", "name_suffix", "address", "address2", "city", "state"),
     *("county", "country", "post_code", "timezone", "email", "phone_home", "phone_mobile", "phone_work"),
 )
+_TEXTS = Columns(*TEXT_FIELDS)
 FLAG_FIELDS = ("unsubscribe_email", "unsubscribe_sms")
 READ_ONLY_FIELDS = ("id", "inserted_at", "updated_at")
 JOURNEY_KEYS = ("journey", "journey.template_id")
@@ -77,25 +78,29 @@ class BatchAnswer:
 def read_contact(payload: dict[str, Any], surprises: Counter[str]) -> Contact:
     f = Fields("contact", payload, surprises)
     has_extras = not DOCUMENTED.issuperset(payload)
+    (
+        unique_id, name_title, name_first, name_last, name_suffix, address, address2, city, state, county, country,
+        post_code, timezone, email, phone_home, phone_mobile, phone_work,
+    ) = f.texts_under(_TEXTS)  # fmt: skip
     return Contact(
         id=identity(payload, "id") or "",
-        unique_id=f.text("unique_id"),
-        name_title=f.text("name_title"),
-        name_first=f.text("name_first"),
-        name_last=f.text("name_last"),
-        name_suffix=f.text("name_suffix"),
-        address=f.text("address"),
-        address2=f.text("address2"),
-        city=f.text("city"),
-        state=f.text("state"),
-        county=f.text("county"),
-        country=f.text("country"),
-        post_code=f.text("post_code"),
-        timezone=f.text("timezone"),
-        email=f.text("email"),
-        phone_home=f.text("phone_home"),
-        phone_mobile=f.text("phone_mobile"),
-        phone_work=f.text("phone_work"),
+        unique_id=unique_id,
+        name_title=name_title,
+        name_first=name_first,
+        name_last=name_last,
+        name_suffix=name_suffix,
+        address=address,
+        address2=address2,
+        city=city,
+        state=state,
+        county=county,
+        country=country,
+        post_code=post_code,
+        timezone=timezone,
+        email=email,
+        phone_home=phone_home,
+        phone_mobile=phone_mobile,
+        phone_work=phone_work,
         unsubscribe_email=f.flag("unsubscribe_email"),
         unsubscribe_sms=f.flag("unsubscribe_sms"),
         meta_public=f.mapping("meta_public"),
