@@ -10,8 +10,9 @@ from typing import Any
 
 from service import toml_lines
 from service.core.nearest import did_you_mean
+from service.core.records import Source
 from service.core.rule_words import in_words
-from service.core.rules import Asked, Facts, Group, Happening, Row, Rule, Ruleset, Source, Then, asked_for, holding
+from service.core.rules import Asked, Facts, Group, Happening, Row, Rule, Ruleset, Then, asked_for, holding
 from service.platforms.onvoard.enums import ReviewEntity, ReviewStatus
 from service.platforms.onvoard.models import Review
 from service.rules_file import ACTIONS, a_rating, action

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -34,13 +34,15 @@ def report(ctx: Context, since: datetime | None, still_open: bool, output_format
     from service.store import consent_report
 
     with ctx.database().begin(write=False) as conn:
-        rows = list(consent_report.report(conn, since))
-    if still_open:
-        rows = [row for row in rows if row["state"] in consent_report.OPEN]
-    columns = consent_report.COLUMNS
-    output.write_rows(columns, ([row[name] for name in columns] for row in rows), output_format)
+        rows: Iterable[Mapping[str, Any]] = consent_report.report(conn, since)
+        if still_open:
+            rows = (row for row in rows if row["state"] in consent_report.OPEN)
+        if output_format == "table":
+            rows = list(rows)
+        columns = consent_report.COLUMNS
+        output.write_rows(columns, ([row[name] for name in columns] for row in rows), output_format)
     if output_format == "table":
-        output.write_line(_summary(rows))
+        output.write_line(_summary(list(rows)))
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from service.core.records import Bases, OptIn, OptOut, Pair, Platform
+from service.core.records import BOTH_SIDES, Bases, OptIn, OptOut, Pair, Platform
 
 # The only flags that the bridge writes, and the only value that it writes into them.
 FLAGS = {
@@ -47,7 +47,7 @@ def decide(pair: Pair) -> tuple[tuple[OptOut, ...], tuple[OptIn, ...], dict[Plat
     opt_outs: list[OptOut] = []
     opt_ins: list[OptIn] = []
     bases: dict[Platform, bool] = {}
-    for side in Platform:
+    for side in BOTH_SIDES:
         was, now = pair.bases.of(side).opted_out, pair.of(side).opted_out
         if now and not was:
             if pair.of(side.other).opted_out:

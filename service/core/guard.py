@@ -29,13 +29,18 @@ class Ruling:
     reason: str = ""
 
 
+def are_few(changed: int, limits: Limits) -> bool:
+    """They pass, of however many linked people they are."""
+    return changed <= limits.max_changed_count
+
+
 def rule(load: Load, limits: Limits, *, held_since: datetime | None, now: datetime) -> Ruling:
     """Hold if more than the share *and* more than the count would change; exactly the limit passes.
 
     Opt-outs that have waited for `hold_opt_outs_for` go out all the same.
     """
     share = load.changed / load.linked if load.linked else 0.0
-    if load.changed <= limits.max_changed_count or share <= limits.max_changed_share:
+    if are_few(load.changed, limits) or share <= limits.max_changed_share:
         return Ruling(hold=False)
     opted_out = f", {load.opted_out} of them by an opt-out" if load.opted_out else ""
     reason = (

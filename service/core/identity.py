@@ -6,7 +6,7 @@ other side's e-mail. The first rule that finds anybody decides. Whom a person ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -76,26 +76,30 @@ class Index:
     digital_onboarding: Mapping[str, Contact]
     separations: Set[tuple[str, str]] = frozenset()
     _onvoard_by_email: dict[str, list[Contact]] = field(init=False)
+    _onvoard_by_link: dict[str, list[Contact]] = field(init=False)
     _digital_by_email: dict[str, list[Contact]] = field(init=False)
     _digital_by_key: dict[str, list[Contact]] = field(init=False)
 
     def __post_init__(self) -> None:
-        keyed: dict[str, list[Contact]] = {}
-        for contact in self.digital_onboarding.values():
-            keyed.setdefault(normal_email(contact.id), []).append(contact)
-        object.__setattr__(self, "_digital_by_key", keyed)
-        object.__setattr__(self, "_onvoard_by_email", _by_email(self.onvoard.values()))
-        object.__setattr__(self, "_digital_by_email", _by_email(self.digital_onboarding.values()))
+        onvoard, digital = self.onvoard.values(), self.digital_onboarding.values()
+        object.__setattr__(self, "_onvoard_by_email", _by(lambda contact: contact.email, onvoard))
+        object.__setattr__(self, "_onvoard_by_link", _by(lambda contact: contact.link_unique_id, onvoard))
+        object.__setattr__(self, "_digital_by_email", _by(lambda contact: contact.email, digital))
+        object.__setattr__(self, "_digital_by_key", _by(lambda contact: normal_email(contact.id), digital))
 
     def onvoard_with(self, email: str) -> list[Contact]:
-        return self._onvoard_by_email.get(email, []) if email else []
+        return [contact for contact in self._onvoard_by_email.get(email, []) if not contact.moves_to]
+
+    def onvoard_naming(self, unique_id: str) -> list[Contact]:
+        """Those whose link property holds it."""
+        return self._onvoard_by_link.get(unique_id, [])
 
     def digital_with(self, email: str) -> list[Contact]:
-        return self._digital_by_email.get(email, []) if email else []
+        return [contact for contact in self._digital_by_email.get(email, []) if not contact.moves_to]
 
     def digital_keyed(self, email: str) -> list[Contact]:
         """Those whose unique_id is this address."""
-        return self._digital_by_key.get(email, []) if email else []
+        return self._digital_by_key.get(email, [])
 
     def apart(self, onvoard: Contact, digital: Contact) -> bool:
         return (onvoard.id, digital.id) in self.separations
@@ -107,18 +111,18 @@ class Index:
         to move keeps it where a conflict stops them, but for the person's own one, `conflict_id`: that ends with it."""
 
         def keeps(contact: Contact) -> bool:
-            leaves = contact.moves_to and contact.conflict_id in (None, conflict_id)
-            return contact.email == email and not leaves
+            return not (contact.moves_to and contact.conflict_id in (None, conflict_id))
 
-        onvoard = [c.id for c in self.onvoard.values() if c.id != contact_id and keeps(c)]
-        return onvoard, [c.id for c in self.digital_onboarding.values() if c.id != unique_id and keeps(c)]
+        onvoard = [c.id for c in self._onvoard_by_email.get(email, []) if c.id != contact_id and keeps(c)]
+        return onvoard, [c.id for c in self._digital_by_email.get(email, []) if c.id != unique_id and keeps(c)]
 
 
-def _by_email(contacts: Iterable[Contact]) -> dict[str, list[Contact]]:
+def _by(key: Callable[[Contact], str], contacts: Iterable[Contact]) -> dict[str, list[Contact]]:
+    """Without those of whom it is "": they have nothing in common."""
     found: dict[str, list[Contact]] = {}
     for contact in contacts:
-        if contact.email and not contact.moves_to:
-            found.setdefault(contact.email, []).append(contact)
+        if named := key(contact):
+            found.setdefault(named, []).append(contact)
     return found
 
 
@@ -126,11 +130,7 @@ def who_is_onvoard(contact: Contact, index: Index) -> Verdict:
     """An unlinked OnVoard contact -> the Digital Onboarding contact that is the same person."""
     named = index.digital_onboarding.get(contact.link_unique_id) if contact.link_unique_id else None
     if named is not None and not index.apart(contact, named):
-        claims = [
-            c
-            for c in index.onvoard.values()
-            if c.link_unique_id == named.id and c.id != contact.id and not index.apart(c, named)
-        ]
+        claims = [c for c in index.onvoard_naming(named.id) if c.id != contact.id and not index.apart(c, named)]
         if named.linked or claims:
             return Ambiguous(
                 "two OnVoard contacts carry the same digital_onboarding_unique_id",
@@ -192,11 +192,8 @@ def _by_address(contact: Contact, index: Index) -> Verdict:
 def _claimed(candidate: Contact, by_other_than: Contact, index: Index) -> bool:
     """Another OnVoard contact carries the candidate's unique_id in its link property, which comes first."""
     return not candidate.linked and any(
-        c.link_unique_id == candidate.id
-        and c.id != by_other_than.id
-        and not c.linked
-        and not index.apart(c, candidate)
-        for c in index.onvoard.values()
+        c.id != by_other_than.id and not c.linked and not index.apart(c, candidate)
+        for c in index.onvoard_naming(candidate.id)
     )
 
 
@@ -207,7 +204,7 @@ def who_is_digital_onboarding(contact: Contact, index: Index) -> Verdict:
             "the OnVoard contact with this e-mail belongs to another Digital Onboarding contact",
             digital_onboarding=(contact.id,),
         )
-    claims = [c for c in index.onvoard.values() if c.link_unique_id == contact.id and not index.apart(c, contact)]
+    claims = [c for c in index.onvoard_naming(contact.id) if not index.apart(c, contact)]
     if claims:
         return Ambiguous(
             "OnVoard contacts carry its unique_id, and belong to somebody else or are not one",

@@ -6,11 +6,13 @@ by what the value means and not by how it is spelled. Pure: the same input gives
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.core import consent
 from service.core.mapping import Authority, CannotTake, FieldMap, FieldRule, Kind, one_line
 from service.core.records import (
+    BOTH_SIDES,
     Decision,
     Loss,
     Native,
@@ -27,17 +29,18 @@ _OV = Platform.ONVOARD
 @dataclass(slots=True)
 class _Draft:
     pushes: list[Push] = field(default_factory=list)
-    settled: dict[Platform, dict[str, Native]] = field(default_factory=lambda: {side: {} for side in Platform})
+    settled: dict[Platform, dict[str, Native]] = field(default_factory=lambda: {side: {} for side in BOTH_SIDES})
     losses: list[Loss] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
 
 
 def reconcile(pair: Pair, mapping: FieldMap) -> Decision:
     """Pair -> Decision. Fields that one side does not know are left for the day on which it does."""
-    draft = _Draft()
+    draft, regions = _Draft(), _regions(pair, mapping)
     for rule in mapping.rules:
-        if rule.name in pair.onvoard.fields and rule.name in pair.digital_onboarding.fields:
-            _Field(rule, pair, mapping, draft).decide()
+        known = rule.name in pair.onvoard.fields and rule.name in pair.digital_onboarding.fields
+        if known and not _as_agreed(rule.name, pair):
+            _Field(rule, pair, mapping, regions, draft).decide()
     opt_outs, opt_ins, consent_bases = consent.decide(pair)
     return Decision(
         pushes=tuple(draft.pushes),
@@ -48,6 +51,17 @@ def reconcile(pair: Pair, mapping: FieldMap) -> Decision:
         opt_ins=opt_ins,
         consent=consent_bases,
     )
+
+
+def _regions(pair: Pair, mapping: FieldMap) -> dict[Platform, str]:
+    """National phone numbers are read in the terms of the side's own country, or of the only one that is known."""
+    own = {side: mapping.region(pair.of(side).fields) for side in BOTH_SIDES}
+    return {side: own[side] or own[side.other] for side in BOTH_SIDES}
+
+
+def _as_agreed(name: str, pair: Pair) -> bool:
+    """Whether both sides show a field as they last agreed on it: most of them, and there is nothing to decide."""
+    return all(pair.of(side).fields[name] == pair.bases.of(side).fields.get(name) for side in BOTH_SIDES)
 
 
 def newer(pair: Pair) -> tuple[Platform, str]:
@@ -61,28 +75,28 @@ def newer(pair: Pair) -> tuple[Platform, str]:
 class _Field:
     """One field of one pair."""
 
-    def __init__(self, rule: FieldRule, pair: Pair, mapping: FieldMap, draft: _Draft) -> None:
-        self.rule, self.pair, self.mapping, self.draft = rule, pair, mapping, draft
-        self.now = {side: pair.of(side).fields[rule.name] for side in Platform}
-        self.keys = {side: self._key(side, self.now[side]) for side in Platform}
+    def __init__(
+        self, rule: FieldRule, pair: Pair, mapping: FieldMap, regions: Mapping[Platform, str], draft: _Draft
+    ) -> None:
+        self.rule, self.pair, self.mapping, self.regions, self.draft = rule, pair, mapping, regions, draft
+        self.now = {side: pair.of(side).fields[rule.name] for side in BOTH_SIDES}
+        self.keys = {side: self._key(side, self.now[side]) for side in BOTH_SIDES}
         self.same = self.keys[_OV] == self.keys[_DO] or len({mapping.key(rule, now) for now in self.now.values()}) == 1
 
     def _key(self, side: Platform, value: Native) -> str:
-        """National phone numbers are read in the terms of the side's own country, or of the only one that is known."""
-        region = self.mapping.region(self.pair.of(side).fields) or self.mapping.region(self.pair.of(side.other).fields)
-        return self.mapping.key(self.rule, value, region)
+        return self.mapping.key(self.rule, value, self.regions[side])
 
     def decide(self) -> None:
-        bases = {side: self.pair.bases.of(side).fields.get(self.rule.name) for side in Platform}
+        bases = {side: self.pair.bases.of(side).fields.get(self.rule.name) for side in BOTH_SIDES}
         if None in bases.values():
             self._first_link()
             return
-        changed = [side for side in Platform if self._key(side, bases[side] or "") != self.keys[side]]
+        changed = [side for side in BOTH_SIDES if self._key(side, bases[side] or "") != self.keys[side]]
         if not changed:
             if bases != self.now:  # a spelling that is no edit today is none tomorrow, when the country may be another
-                self._settle(*Platform)
+                self._settle(*BOTH_SIDES)
         elif self.same:
-            self._settle(*Platform)
+            self._settle(*BOTH_SIDES)
         elif len(changed) == 2:
             self._clash()
         elif self.rule.authority in (Authority.BOTH, changed[0].value):
@@ -91,9 +105,9 @@ class _Field:
             self._send(changed[0].other, f"authority of {self.rule.authority}", lost=True)
 
     def _first_link(self) -> None:
-        empty = [side for side in Platform if not self.keys[side]]
+        empty = [side for side in BOTH_SIDES if not self.keys[side]]
         if self.same:
-            self._settle(*Platform)
+            self._settle(*BOTH_SIDES)
         elif empty:
             self._send(empty[0].other, "fills a blank")
         elif (fuller := self._fuller()) is not None and self.rule.authority is Authority.BOTH:
@@ -103,7 +117,7 @@ class _Field:
 
     def _fuller(self) -> Platform | None:
         """The side whose name says all that the other's says, and has a half more."""
-        for side in Platform:
+        for side in BOTH_SIDES:
             ours, theirs = self.now[side], self.now[side.other]
             if isinstance(ours, tuple) and isinstance(theirs, tuple):
                 halves = zip(map(one_line, ours), map(one_line, theirs), strict=True)
@@ -126,7 +140,7 @@ class _Field:
             translated = self.mapping.translate(self.rule, value, target, self.now[target])
         except CannotTake as refusal:
             self.draft.refusals.append(Refusal(self.rule.name, target, value, str(refusal)))
-            self._settle(*Platform)
+            self._settle(*BOTH_SIDES)
             return
         if lost:
             self.draft.losses.append(Loss(self.rule.name, source, self.now[_OV], self.now[_DO], why))

@@ -22,6 +22,18 @@ class Platform(StrEnum):
         return Platform.DIGITAL_ONBOARDING if self is Platform.ONVOARD else Platform.ONVOARD
 
 
+BOTH_SIDES = tuple(Platform)
+"""For what is done for every field of everybody: to walk through the enumeration itself takes ten times as long."""
+
+
+class Source(StrEnum):
+    """Which records of OnVoard the condition of a rule is about."""
+
+    ACTIVITIES = "activities"
+    REVIEWS = "reviews"
+    CONTACTS = "contacts"
+
+
 def blank(value: Native) -> bool:
     return not any(value) if isinstance(value, tuple) else not value
 

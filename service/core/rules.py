@@ -11,18 +11,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from service.core.records import same
+from service.core.records import Source, same
 
 Row = Mapping[str, Any]
 Json = str | int | float | bool | None | list[Any] | dict[str, Any]
-
-
-class Source(StrEnum):
-    """Which records of OnVoard a condition is about."""
-
-    ACTIVITIES = "activities"
-    REVIEWS = "reviews"
-    CONTACTS = "contacts"
 
 
 class Group(StrEnum):

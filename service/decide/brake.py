@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from service.core import guard
 from service.core.records import Platform
 from service.decide.frame import Frame
@@ -22,11 +24,16 @@ def rule(conn: Connection, frame: Frame) -> dict[Platform, str]:
         for platform in Platform:
             ledger.unhold(conn, platform)
         return held
-    settled = people.settled_before(conn, frame.started_at)
+
+    @cache
+    def settled() -> int:
+        return people.settled_before(conn, frame.started_at)  # everybody is counted for it
+
     for platform in Platform:
-        linked = settled + people.linked_until_now(conn, frame.run_id, platform)
+        linked_before = people.linked_until_now(conn, frame.run_id, platform)
         inbox.release_announced(conn, frame.run_id, platform, frame.now - frame.limits.hold_opt_outs_for)
         changed, opted_out = outbox.changed_people(conn, frame.run_id, platform)
+        linked = linked_before + (0 if guard.are_few(changed, frame.limits) else settled())
         since = ledger.held_since(conn, platform)
         ruling = guard.rule(guard.Load(linked, changed, opted_out), frame.limits, held_since=since, now=frame.now)
         if not ruling.hold or not frame.brake:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.core.rules import ActivityOf, Rule, Source, may_fire
+from service.core.records import Source
+from service.core.rules import ActivityOf, Rule, may_fire
 from service.core.windows import EPOCH
 from service.decide.frame import Frame
-from service.store import firings, people, watching
+from service.store import adoption, firings, watching
 from service.store.database import Connection
 from service.store.types import iso
 from service.store.watching import Watch
@@ -28,7 +29,7 @@ def meet(conn: Connection, frame: Frame) -> None:
     """New rules begin, those that are gone or switched off end, and whoever saves records knows what is watched. New
     contacts become persons."""
     if frame.rules.enabled:
-        people.adopt(conn, frame.now)
+        adoption.adopt(conn, frame.now)
     known = firings.states(conn)
     since: dict[Source, list[datetime]] = {}
     for rule in frame.rules.enabled:

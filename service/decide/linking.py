@@ -21,7 +21,7 @@ from service.core.records import Native, Platform, Refusal, blank, shown
 from service.decide import consent_lane
 from service.decide.frame import AMBIGUOUS, ASKED_AGAIN, Frame
 from service.decide.merging import change_payload
-from service.store import candidates, consents, cursors, erasure, ledger, looks, outbox, people
+from service.store import adoption, candidates, consents, cursors, erasure, ledger, looks, outbox, people
 from service.store.database import Connection
 from service.store.mirror import LINK_PROPERTY
 from service.store.outbox import Lane, Operation
@@ -36,35 +36,33 @@ def meet(conn: Connection, frame: Frame) -> None:
     """Before anybody is linked: new contacts become persons, deleted ones leave theirs, groups are looked at whole."""
     looks.touch_groups(conn, AMBIGUOUS, *ASKED_AGAIN)
     people.release_deleted(conn)
-    people.adopt(conn, frame.now)
+    adoption.adopt(conn, frame.now)
 
 
 def link_onvoard(conn: Connection, frame: Frame, after: str) -> str | None:
-    """The next OnVoard contacts that changed and have no counterpart: linked, to be created on the other side, or in
-    conflict. -> where to go on, None at the end"""
-    rows = candidates.unlinked_onvoard(conn, after, BATCH)
-    if not rows:
-        return None
-    _Batch(conn, frame, rows).onvoard()
-    return str(rows[-1]["id"])
+    """The next OnVoard contacts that changed: those without a counterpart are linked, to be created on the other side,
+    or in conflict. -> where to go on, None at the end"""
+    changed = looks.dirty(conn, Platform.ONVOARD, after, BATCH)
+    if rows := candidates.unlinked_onvoard(conn, changed) if changed else []:
+        _Batch(conn, frame, rows).onvoard()
+    return changed[-1] if changed else None
 
 
 def link_meant(conn: Connection, frame: Frame, after: str) -> str | None:
     """The same for OnVoard contacts that did not change: the next changed Digital Onboarding contacts without a partner
     may be theirs."""
-    rows, goes_on = candidates.meant_by_fresh(conn, after, BATCH)
-    if rows:
+    changed = looks.dirty(conn, Platform.DIGITAL_ONBOARDING, after, BATCH)
+    if rows := candidates.meant_by(conn, changed) if changed else []:
         _Batch(conn, frame, rows).onvoard()
-    return goes_on
+    return changed[-1] if changed else None
 
 
 def link_digital_onboarding(conn: Connection, frame: Frame, after: str) -> str | None:
     """The same for Digital Onboarding contacts that no OnVoard contact has claimed."""
-    rows = candidates.unlinked_digital(conn, after, BATCH)
-    if not rows:
-        return None
-    _Batch(conn, frame, rows).digital_onboarding()
-    return str(rows[-1]["unique_id"])
+    changed = looks.dirty(conn, Platform.DIGITAL_ONBOARDING, after, BATCH)
+    if rows := candidates.unlinked_digital(conn, changed) if changed else []:
+        _Batch(conn, frame, rows).digital_onboarding()
+    return changed[-1] if changed else None
 
 
 class _Batch:

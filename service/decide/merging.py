@@ -10,7 +10,7 @@ from service.core import consent
 from service.core.identity import Index
 from service.core.mapping import FieldMap, FieldRule, normal_email
 from service.core.reconcile import reconcile
-from service.core.records import Bases, Decision, Native, Pair, Platform, Push, Snapshot
+from service.core.records import BOTH_SIDES, Bases, Decision, Native, Pair, Platform, Push, Snapshot
 from service.decide import consent_lane, happenings, holding
 from service.decide.frame import ASKED_AGAIN, EMAIL_TAKEN, LINK_EDITED, Frame
 from service.store import candidates, cursors, erasure, ledger, looks, outbox, people
@@ -137,7 +137,7 @@ class _Person:
             group = ledger.members(self.conn, self.person.conflict_id)
             ledger.thaw(self.conn, self.person.conflict_id, self.frame.now, by="no longer so")
             people.touch(self.conn, group)
-        for platform in Platform:
+        for platform in BOTH_SIDES:
             self._stage(platform, [push for push in pushes if push.platform is platform])
         run = (self.frame.run_id, self.frame.now)
         ledger.record_losses(self.conn, self.person.id, self.decision.losses, *run)
@@ -235,7 +235,7 @@ class _Person:
                     self.pair.bases.digital_onboarding.falls,
                 )  # fmt: skip
         reached = {opt_out.platform for opt_out in self.decision.opt_outs}
-        for platform, target in zip(Platform, (self.onvoard["id"], self.digital["unique_id"]), strict=True):
+        for platform, target in zip(BOTH_SIDES, (self.onvoard["id"], self.digital["unique_id"]), strict=True):
             if (platform, target) in self.batch.due and platform not in reached:
                 consent_lane.stage_opt_out(
                     self.conn, self.frame, self.person.id, platform, target, consent_lane.OF_THE_ADDRESS,
@@ -243,8 +243,8 @@ class _Person:
                 )  # fmt: skip
         for opt_in in self.decision.opt_ins:
             consent_lane.opted_in_again(self.conn, self.frame, self.person.id, opt_in.platform)
-        agreed = {self.pair.bases.of(side).opted_out for side in Platform}
-        shown_now = {self.pair.of(side).opted_out for side in Platform}
+        agreed = {self.pair.bases.of(side).opted_out for side in BOTH_SIDES}
+        shown_now = {self.pair.of(side).opted_out for side in BOTH_SIDES}
         if len(agreed) == 2 and len(shown_now) == 1:
             consent_lane.agree_again(self.conn, self.frame, self.person.id)
 
@@ -254,7 +254,7 @@ class _Person:
         if self.onvoard["id"] not in self.batch.come_back:
             return False
         cursors.forget_fact(self.conn, f"{erasure.UNSUPPRESSED}{self.onvoard['id']}")
-        stands = {side: self.pair.of(side).opted_out for side in Platform}
+        stands = {side: self.pair.of(side).opted_out for side in BOTH_SIDES}
         if stands[Platform.ONVOARD] or not stands[Platform.DIGITAL_ONBOARDING]:
             return False
         why = consent_lane.UNSUPPRESSED

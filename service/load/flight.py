@@ -16,11 +16,11 @@ from service.load.queue import Row
 from service.store import outbox
 from service.store.database import Connection, Database
 
-TAKEN = 64
+TAKEN = 96
 """So many pushes at most are on record as sent and not settled: a killed process leaves as many unknown outcomes."""
-ENOUGH = 16
+ENOUGH = 32
 """So many answers are worth a transaction; and after so many failures in a row nobody else is tried."""
-LINGER = 0.025
+LINGER = 0.05
 """Seconds; so long an answer waits for others."""
 
 Answered = Sequence[tuple[Row, Any]]

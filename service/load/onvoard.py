@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from service.core.consent import check_payload
@@ -97,6 +98,7 @@ class OnvoardPushes:
     def _settle(self, conn: Connection, answered: Answered) -> dict[str, BaseException]:
         """-> the errors of those that have to be tried again, by target"""
         failed, now = dict[str, BaseException](), self.now()
+        created: dict[str, list[tuple[Row, Any]]] = {}  # more than one where two of them had one address
         contacts: list[tuple[Row, Any]] = []
         activities: list[tuple[Row, Any]] = []
         # As a pull does, in the order of the contacts, so that the two do not wait for each other.
@@ -108,9 +110,11 @@ class OnvoardPushes:
             elif isinstance(outcome, BaseException):
                 failed |= self.queue.failed(conn, [row], outcome)
             elif row["operation"] == Operation.CREATE_CONTACT:
-                self.settler.onvoard_creation(conn, row, outcome, now)
+                created.setdefault(outcome.id, []).append((row, outcome))
             else:
                 (activities if row["operation"] == Operation.CREATE_ACTIVITY else contacts).append((row, outcome))
+        for some in zip_longest(*created.values()):
+            self.settler.onvoard_creations(conn, [each for each in some if each is not None], now)
         if contacts:
             self.settler.onvoard_contacts(conn, contacts, now)
         if activities:

@@ -257,13 +257,21 @@ class Settler:
         settlement.done(row)
         return row
 
-    def onvoard_creation(self, conn: Connection, row: Row, contact: Any, now: datetime) -> None:
-        absorb.onvoard_contacts(conn, [contact], run_id=self.run_id, now=now, own=True)
-        if contact.suppressed:
-            outbox.mark(conn, [row["id"]], "cancelled", now, SUPPRESSED)
-            return
-        kept = people.link(conn, contact.id, row["basis"]["unique_id"], MatchedBy.CREATED, now)
-        row, settlement = row | {"person_id": kept}, self._begin(conn, [kept], now)
+    def onvoard_creations(self, conn: Connection, answered: Sequence[tuple[Row, Any]], now: datetime) -> None:
+        """The answers to creations, each of another contact."""
+        absorb.onvoard_contacts(conn, [contact for _, contact in answered], run_id=self.run_id, now=now, own=True)
+        suppressed = [row["id"] for row, contact in answered if contact.suppressed]
+        if suppressed:
+            outbox.mark(conn, suppressed, "cancelled", now, SUPPRESSED)
+        made = [(row, contact) for row, contact in answered if not contact.suppressed]
+        links = [(contact.id, row["basis"]["unique_id"], MatchedBy.CREATED) for row, contact in made]
+        kept = people.link_all(conn, links, now)
+        settlement = self._begin(conn, kept, now)
+        for (row, contact), person_id in zip(made, kept, strict=True):
+            self._created_on_onvoard(settlement, row | {"person_id": person_id}, contact)
+        settlement.write()
+
+    def _created_on_onvoard(self, settlement: Settlement, row: Row, contact: Any) -> None:
         fields, source = self.mapping.read_onvoard(contact.raw), native(row["basis"]["fields"])
         both_out = row["basis"]["opted_out"] and consent.onvoard_opted_out(absorb.row_of(contact))
         agreed = ledger.advance(
@@ -271,10 +279,9 @@ class Settler:
             {Platform.ONVOARD: {k: v for k, v in fields.items() if k in source}, Platform.DIGITAL_ONBOARDING: source},
             dict.fromkeys(Platform, both_out) if both_out or not row["basis"]["opted_out"] else None,
         )
-        settlement.begin(kept, agreed)
+        settlement.begin(row["person_id"], agreed)
         settlement.done(row)
         settlement.told(row, fields)
-        settlement.write()
 
     @staticmethod
     def _opted_out(settlement: Settlement, row: Row, shows: bool) -> None:

@@ -12,39 +12,39 @@ from service.core.identity import Contact, Index
 from service.core.mapping import normal_email
 from service.store import separations
 from service.store import tables as t
+from service.store.bulk import among
+from service.store.mirror import FOR_DECISIONS
 from service.store.planner import unindexed
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
 _OF_PERSON = (_P.c.id.label("person_id"), _P.c.state.label("person_state"), _P.c.conflict_id)  # a contact has a `state`
-# Before the first sync that is everybody: walking them for each few of the changed would take a million people hours.
 _WITHOUT_DIGITAL = unindexed(_P.c.unique_id).is_(None)
 _WITHOUT_ONVOARD = unindexed(_P.c.onvoard_contact_id).is_(None)
+# Of those who changed, a few at a time by their ids. Before the first sync everybody is without a partner: a search for
+# those takes both databases through a million people for each few.
 
 
-def unlinked_onvoard(conn: Connection, after: str, limit: int) -> list[dict[str, Any]]:
-    """Living OnVoard contacts without a partner that changed."""
-    query = _lonely_onvoard("dirty")
-    return [dict(row) for row in conn.execute(query, {"after": after, "most": limit}).mappings()]
+def unlinked_onvoard(conn: Connection, changed: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of these OnVoard contacts that are alive and without a partner, in order."""
+    return [dict(row) for row in conn.execute(_lonely_onvoard("changed"), {"ids": changed}).mappings()]
 
 
-def meant_by_fresh(conn: Connection, after: str, limit: int) -> tuple[list[dict[str, Any]], str | None]:
-    """Living OnVoard contacts without a partner that one of the next changed, partnerless Digital Onboarding contacts
-    may be. -> (these, where to go on; None at the end)"""
-    fresh = conn.execute(_FRESH, {"after": after, "most": limit}).all()
-    if not fresh:
-        return [], None
+def meant_by(conn: Connection, changed: Sequence[str]) -> list[dict[str, Any]]:
+    """Living OnVoard contacts without a partner that one of these Digital Onboarding contacts may be, if that has none
+    either."""
+    fresh = conn.execute(_FRESH, {"ids": changed}).all()
     keys = {key for row in fresh for key in (row.email_key, row.unique_id_key) if key}
     asked = {"keys": list(keys), "ids": [row.unique_id for row in fresh]}
-    return [dict(row) for row in conn.execute(_lonely_onvoard("meant"), asked).mappings()], fresh[-1].unique_id
+    return [dict(row) for row in conn.execute(_lonely_onvoard("meant"), asked).mappings()] if fresh else []
 
 
 @cache
 def _lonely_onvoard(which: str) -> Select[Any]:
     lonely = and_(_WITHOUT_DIGITAL, _P.c.state == "active", _OV.c.deleted_at.is_(None))
-    base = select(_OV, _P.c.id.label("person_id"), _P.c.conflict_id).join(_P, _P.c.onvoard_contact_id == _OV.c.id)
-    query = base.where(lonely).order_by(_OV.c.id).with_for_update(of=_OV)
-    if which == "dirty":
-        return query.where(_OV.c.dirty, _OV.c.id > bindparam("after")).limit(bindparam("most"))
+    base = select(*FOR_DECISIONS, _P.c.id.label("person_id"), _P.c.conflict_id)
+    query = base.join(_P, _P.c.onvoard_contact_id == _OV.c.id).where(lonely).order_by(_OV.c.id).with_for_update(of=_OV)
+    if which == "changed":
+        return query.where(among(_OV.c.id, "ids"))
     has_address = _OV.c.email_key.in_(bindparam("keys", expanding=True))
     return query.where(or_(has_address, _OV.c.link_unique_id.in_(bindparam("ids", expanding=True))))
 
@@ -52,14 +52,13 @@ def _lonely_onvoard(which: str) -> Select[Any]:
 _FRESH = (
     select(_DO.c.email_key, _DO.c.unique_id_key, _DO.c.unique_id)
     .join(_P, _P.c.unique_id == _DO.c.unique_id)
-    .where(_DO.c.dirty, _WITHOUT_ONVOARD, _DO.c.unique_id > bindparam("after"))
-    .order_by(_DO.c.unique_id)
-    .limit(bindparam("most"))
+    .where(among(_DO.c.unique_id, "ids"), _WITHOUT_ONVOARD)
 )
 
 
-def unlinked_digital(conn: Connection, after: str, limit: int) -> list[dict[str, Any]]:
-    return [dict(row) for row in conn.execute(_unlinked_digital(), {"after": after, "most": limit}).mappings()]
+def unlinked_digital(conn: Connection, changed: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of these Digital Onboarding contacts that are there and without a partner, in order."""
+    return [dict(row) for row in conn.execute(_unlinked_digital(), {"ids": changed}).mappings()]
 
 
 @cache
@@ -68,9 +67,8 @@ def _unlinked_digital() -> Select[Any]:
         select(_DO, _P.c.id.label("person_id"), _P.c.conflict_id, _P.c.former_onvoard_contact_id)
         .join(_P, _P.c.unique_id == _DO.c.unique_id)
         .where(_WITHOUT_ONVOARD, _P.c.state == "active", _DO.c.removed_at.is_(None))
-        .where(_DO.c.dirty, _DO.c.unique_id > bindparam("after"))
+        .where(among(_DO.c.unique_id, "ids"))
         .order_by(_DO.c.unique_id)
-        .limit(bindparam("most"))
         .with_for_update(of=_DO)
     )
 

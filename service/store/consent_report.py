@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, case, func, or_, select
 
 from service.core.records import Platform
 from service.store import tables as t
@@ -20,6 +20,12 @@ COLUMNS = (
     "delay_seconds", "lifted_at", "state",
 )  # fmt: skip
 OPEN = ("pending", "sending", "unknown", "held", "dead")
+PART = 1_000
+"""Rows that are fetched at once."""
+_KEPT = (
+    "person_id", "email", "channel", "source", "lifted_at", "person_state", "push_platform", "push_status",
+    "push_updated_at",
+)  # fmt: skip
 _R, _P = t.opt_outs, t.persons
 
 
@@ -30,42 +36,48 @@ def report(conn: Connection, since: datetime | None = None) -> Iterator[Row]:
     `state`: confirmed; lifted (its own platform showed an opt-in again); pending, sending, unknown, held or dead, as
     the push to the other side is; alone (there is no other side); stands (the other platform knows no such flag).
     """
-    pushed = _pushed(conn)
     # A group is a person's rows of one channel, or a contact's that no person holds.
     for _, group in groupby(_seen(conn), key=lambda row: (row["person_id"], row["alone"], row["channel"])):
         for entry in _episodes(list(group)):
             if since is None or entry["first_seen_at"] >= since:
-                yield _finished(entry, pushed.get(entry["person_id"], {}))
+                yield _finished(entry)
 
 
-def _seen(conn: Connection) -> list[Row]:
-    """All opt-outs with the person they are of, in order of people, channels and time."""
-    ov, do, tomb = t.onvoard_contacts, t.digital_onboarding_contacts, t.tombstones
-    on_onvoard = _R.c.platform == Platform.ONVOARD.value
-    holds = or_(
-        and_(on_onvoard, or_(_P.c.onvoard_contact_id == _R.c.contact, _P.c.former_onvoard_contact_id == _R.c.contact)),
-        and_(~on_onvoard, _P.c.unique_id == _R.c.contact),
-    )
-    person = select(func.min(_P.c.id)).where(holds).correlate(_R).scalar_subquery()
-    rows = select(_R, person.label("person_id")).subquery()
+def _seen(conn: Connection) -> Iterator[Row]:
+    """All opt-outs with the person they are of and the last push about them (`push_…`), in order of people, channels
+    and time; never all of them in memory."""
+    ov, do, tomb, pushed = t.onvoard_contacts, t.digital_onboarding_contacts, t.tombstones, _pushed()
+    rows = select(_R, _holder().label("person_id")).subquery()
+    alone = case((rows.c.person_id.is_(None), rows.c.contact), else_="").label("alone")
     query = (
         select(
-            rows, _P.c.onvoard_contact_id, _P.c.unique_id, _P.c.state.label("person_state"),
+            rows, alone, _P.c.onvoard_contact_id, _P.c.unique_id, _P.c.state.label("person_state"),
             func.coalesce(ov.c.email, do.c.email, rows.c.email_key).label("email"),
             (tomb.c.digital_onboarding_id.is_not(None)).label("was_linked"),
+            *pushed.c,
         )
         .select_from(
             rows.outerjoin(_P, _P.c.id == rows.c.person_id)
             .outerjoin(ov, ov.c.id == _P.c.onvoard_contact_id)
             .outerjoin(do, do.c.unique_id == _P.c.unique_id)
             .outerjoin(tomb, tomb.c.person_id == _P.c.id)
+            .outerjoin(pushed, pushed.c.push_person_id == rows.c.person_id)
         )
+        .order_by(func.coalesce(rows.c.person_id, 0), alone, rows.c.channel, rows.c.seen_at, rows.c.id)
+        .execution_options(yield_per=PART)
     )  # fmt: skip
-    found = [dict(row) for row in conn.execute(query).mappings()]
-    for row in found:
-        row["alone"] = "" if row["person_id"] else row["contact"]
-    groups = ("person_id", "alone", "channel", "seen_at", "id")
-    return sorted(found, key=lambda row: tuple(row[name] or 0 if name == "person_id" else row[name] for name in groups))
+    return map(dict, conn.execute(query).mappings())
+
+
+def _holder() -> Any:
+    """The person of an opt-out's contact. Under one condition for both platforms SQLite would walk through all people
+    for each opt-out."""
+    theirs = or_(_P.c.onvoard_contact_id == _R.c.contact, _P.c.former_onvoard_contact_id == _R.c.contact)
+    of_onvoard, of_digital = (
+        select(func.min(_P.c.id)).where(where).correlate(_R).scalar_subquery()
+        for where in (theirs, _P.c.unique_id == _R.c.contact)
+    )
+    return case((_R.c.platform == Platform.ONVOARD.value, of_onvoard), else_=of_digital)
 
 
 def _episodes(rows: list[Row]) -> Iterator[Row]:
@@ -76,7 +88,7 @@ def _episodes(rows: list[Row]) -> Iterator[Row]:
             if entry is not None:
                 yield entry
             entry = {
-                **{key: row[key] for key in ("person_id", "email", "channel", "source", "lifted_at", "person_state")},
+                **{key: row[key] for key in _KEPT},
                 "first_seen_on": row["platform"], "first_seen_at": row["seen_at"],
                 **_known_already(row, rows),
                 "alone": not (row["onvoard_contact_id"] and (row["unique_id"] or row["was_linked"])),
@@ -96,30 +108,31 @@ def _known_already(row: Row, rows: list[Row]) -> Row:
     return {"confirmed_on": None, "confirmed_at": None}
 
 
-def _pushed(conn: Connection) -> dict[int, Row]:
+def _pushed() -> Any:
     """The last opt-out that was pushed, or waits to be, by person. The other side of a suppressed person has left the
     mirror: its answer is on record here alone."""
     o = t.outbox.c
-    query = select(o.person_id, o.platform, o.status, o.updated_at).where(o.lane == int(Lane.OPT_OUT)).order_by(o.id)
-    return {row["person_id"]: dict(row) for row in conn.execute(query).mappings() if row["status"] != "cancelled"}
+    last = select(func.max(o.id)).where(o.lane == int(Lane.OPT_OUT), o.status != "cancelled").group_by(o.person_id)
+    columns = {name: o[name].label(f"push_{name}") for name in ("person_id", "platform", "status", "updated_at")}
+    return select(*columns.values()).where(o.id.in_(last)).subquery()
 
 
-def _finished(entry: Row, push: Row) -> Row:
-    other = Platform(entry["first_seen_on"]).other.value
-    if entry["confirmed_at"] is None and entry["person_state"] not in (None, "active") and push.get("status") == "done":
-        entry |= {"confirmed_on": push["platform"], "confirmed_at": push["updated_at"]}
+def _finished(entry: Row) -> Row:
+    other, pushed = Platform(entry["first_seen_on"]).other.value, entry["push_status"] == "done"
+    if entry["confirmed_at"] is None and entry["person_state"] not in (None, "active") and pushed:
+        entry |= {"confirmed_on": entry["push_platform"], "confirmed_at": entry["push_updated_at"]}
     if entry["confirmed_at"] is not None:
         entry["delay_seconds"] = max(0, round((entry["confirmed_at"] - entry["first_seen_at"]).total_seconds()))
-    return {name: entry.get(name) for name in COLUMNS} | {"state": _state(entry, push, other)}
+    return {name: entry.get(name) for name in COLUMNS} | {"state": _state(entry, other)}
 
 
-def _state(entry: Row, push: Row, other: str) -> str:
+def _state(entry: Row, other: str) -> str:
     if entry["lifted_at"]:
         return "lifted"
     if entry["confirmed_at"]:
         return "confirmed"
-    if push.get("platform") == other and push["status"] != "done" and entry["channel"] != SMS:
-        return str(push["status"])
+    if entry["push_platform"] == other and entry["push_status"] != "done" and entry["channel"] != SMS:
+        return str(entry["push_status"])
     if entry["channel"] == SMS and entry["first_seen_on"] == Platform.DIGITAL_ONBOARDING.value:
         return "stands"
     return "alone" if entry["alone"] else "pending"

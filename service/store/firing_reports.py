@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select
 
-from service.core.rules import Source
+from service.core.records import Source
 from service.store import tables as t
 from service.store.firings import AT, OF, SAYS, TABLES
 

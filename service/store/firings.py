@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, update
 
-from service.core.rules import Source
+from service.core.records import Source
 from service.store import mirror
 from service.store import tables as t
 from service.store.bulk import insert_for

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
 
 from service.core.windows import EPOCH
 from service.store import tables as t
@@ -18,6 +18,9 @@ Row = dict[str, Any]
 
 ENDED_WELL = ("ok", "empty as expected", "held", "partial")
 """Outcomes of runs that came to their end. What a partial one could not do is told by stream, or as dead letters."""
+
+WAITING = (*OPEN, "dead")
+"""Statuses of pushes that are not over, or not well."""
 
 _LANES = {int(lane): lane.name.lower() for lane in Lane}
 """A record that could not be kept (`oddities`) is a dead letter of none."""
@@ -83,12 +86,21 @@ def _share(rows: Iterable[Row]) -> float | None:
 
 
 def waiting(conn: Connection) -> list[Row]:
-    """Pushes that are open or dead, by platform, lane and status: how many, and since when the oldest of them waits."""
+    """Pushes that are open or dead, as `pushes`."""
+    return _pushes(conn, t.outbox.c.status.in_(WAITING))
+
+
+def pushes(conn: Connection) -> list[Row]:
+    """All of the outbox by platform, lane and status: how many there are, and since when the oldest of them."""
+    return _pushes(conn)
+
+
+def _pushes(conn: Connection, *which: ColumnElement[bool]) -> list[Row]:
     o = t.outbox.c
     key = (o.platform, o.lane, o.status)
-    query = select(*key, func.count().label("pushes"), func.min(o.id).label("oldest"))
-    rows = conn.execute(query.where(o.status.in_([*OPEN, "dead"])).group_by(*key).order_by(*key))
-    found = [dict(row) for row in rows.mappings()]
+    query = select(*key, func.count().label("pushes"), func.min(o.id).label("oldest")).where(*which)
+    # By status first, as the index has it: there may be a million of those that are done.
+    found = [dict(row) for row in conn.execute(query.group_by(o.status, o.platform, o.lane).order_by(*key)).mappings()]
     since = select(o.id, o.created_at).where(o.id.in_([row["oldest"] for row in found]))
     began = {row.id: row.created_at for row in conn.execute(since)}
     return [

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
-from service.core.records import Base, Bases, Loss, Native, Platform, Refusal, native, shown
+from service.core.records import BOTH_SIDES, Base, Bases, Loss, Native, Platform, Refusal, native, shown
 from service.store import mirror
 from service.store import tables as t
 from service.store.mirror import in_parts, insert
@@ -76,7 +76,7 @@ def advance(
     consent: Mapping[Platform, bool] | None = None,
 ) -> Bases:
     """The bases with what has been agreed since; unchanged if nothing has."""
-    return Bases(*(bases.of(side).moved(settled.get(side, {}), (consent or {}).get(side)) for side in Platform))
+    return Bases(*(bases.of(side).moved(settled.get(side, {}), (consent or {}).get(side)) for side in BOTH_SIDES))
 
 
 def oscillations(conn: Connection, person_ids: Iterable[int]) -> dict[tuple[int, str], datetime | None]:

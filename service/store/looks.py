@@ -34,8 +34,9 @@ def _groups() -> Select[Any]:
 def touch_everybody(conn: Connection) -> None:
     """After a change of what is compared: the mapping, or what may be created."""
     living = (_OV.c.deleted_at.is_(None), _OV.c.suppressed.is_not(True))
-    conn.execute(update(_OV).where(*living).values(dirty=True))
-    conn.execute(update(_DO).values(dirty=True))
+    # At a first sync they all are already: a million rows that are not written once more.
+    conn.execute(update(_OV).where(*living, ~_OV.c.dirty).values(dirty=True))
+    conn.execute(update(_DO).where(~_DO.c.dirty).values(dirty=True))
 
 
 def dirty(conn: Connection, platform: Platform, after: str, limit: int) -> list[str]:

@@ -36,6 +36,8 @@ from service.store.types import canonical
 Row = dict[str, Any]
 T = TypeVar("T")
 LINK_PROPERTY = "custom_digital_onboarding_unique_id"
+FOR_DECISIONS = [c for c in t.onvoard_contacts.c if c.name not in ("lists", "tags", "segments", "properties")]
+"""Of an OnVoard contact. What is left out stands in `raw` as well, where the mapping finds it; JSON is dear to read."""
 # Times that move without a change of content.
 _TIMES = {"modified_datetime", "updated_at"}
 

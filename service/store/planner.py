@@ -1,4 +1,5 @@
-"""What SQLite is told that it cannot know: it keeps no figures about the tables by itself."""
+"""What databases are told that they cannot know: SQLite keeps no figures about the tables by itself, and those of
+Postgres are older than what a first sync has just written."""
 
 from __future__ import annotations
 
@@ -8,6 +9,6 @@ from sqlalchemy import func, null
 
 
 def unindexed(column: Any) -> Any:
-    """The column where there is a better index than its own: SQLite would walk all pushes of a status for the few of
-    some people, or all people who are in no conflict. Postgres sees the bare column."""
+    """The column where there is a better index than its own: they would walk all pushes of a status for the few of some
+    people, or all people who are in no conflict."""
     return func.coalesce(column, null())

@@ -3,6 +3,7 @@ dicts of text, numbers, booleans, aware datetimes and what JSON columns hold; th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy import Select, case, func, or_, select, text, union
 from service.core.mapping import normal_email
 from service.store import tables as t
 from service.store.cursors import count
-from service.store.health import ENDED_WELL
+from service.store.health import ENDED_WELL, WAITING
 from service.store.outbox import Lane
 
 Row = dict[str, Any]
@@ -91,8 +92,9 @@ def runs_since(conn: Connection, since: datetime, limit: int) -> list[Row]:
 def waiting_since(conn: Connection) -> datetime | None:
     """Since when something stands that was not carried over: the oldest open push, open conflict, or hold."""
     o, c = t.outbox.c, t.conflicts.c
+    first = select(func.min(o.id)).where(o.status.in_(WAITING)).scalar_subquery()
     oldest = (
-        select(func.min(o.created_at)).where(o.status.in_(["pending", "sending", "unknown", "held", "dead"])),
+        select(o.created_at).where(o.id == first),
         select(func.min(c.created_at)).where(c.status == "open"),
         select(func.min(t.holds.c.since)),
     )
@@ -118,16 +120,12 @@ def run_known(conn: Connection, run_id: int) -> bool:
     return count(conn, t.runs, t.runs.c.id == run_id) > 0
 
 
-def outbox_counts(conn: Connection, statuses: Iterable[str] = ()) -> dict[str, dict[str, int]]:
-    """Platform -> status -> how many pushes; of these statuses alone where some are named."""
-    c, named = t.outbox.c, list(statuses)
-    # By status first, as the index has it: there may be a million of those that are done.
-    query = select(c.platform, c.status, func.count().label("n")).group_by(c.status, c.platform)
-    query = query.where(c.status.in_(named)) if named else query
-    found: dict[str, dict[str, int]] = {"onvoard": {}, "digital_onboarding": {}}
-    for row in conn.execute(query.order_by(c.platform, c.status)):
-        found.setdefault(row.platform, {})[row.status] = int(row.n)
-    return found
+def outbox_counts(pushes: Iterable[Row]) -> dict[str, dict[str, int]]:
+    """Rows of `health.pushes` -> platform -> status -> how many pushes."""
+    found: dict[str, Counter[str]] = {"onvoard": Counter(), "digital_onboarding": Counter()}
+    for row in pushes:
+        found.setdefault(row["platform"], Counter())[row["status"]] += row["pushes"]
+    return {platform: dict(sorted(counts.items())) for platform, counts in found.items()}
 
 
 def open_conflicts(conn: Connection) -> int:

@@ -21,11 +21,14 @@ from service.store import tables as t
 from service.store.erasure import SCRUB_DUE, Hasher, erased_among, of_the_living
 from service.store.outbox import OPEN, Lane, Operation
 from service.store.types import JsonDocument
+from service.store.view_tables import MADE_BY_TRIGGERS
 
 Row = dict[str, Any]
 GONE = "(erased)"
 _ADDRESS = re.compile(r"[^\s\"<>()\[\]{},;:\\/=&?|]+@[^\s\"<>()\[\]{},;:\\/=&?|]+")
-_OF_THE_LIVING = {t.onvoard_contacts, t.digital_onboarding_contacts, t.bases, t.persons, t.tombstones}
+_OF_THE_LIVING = {
+    t.onvoard_contacts, t.digital_onboarding_contacts, t.bases, t.persons, t.tombstones, *MADE_BY_TRIGGERS,
+}  # fmt: skip
 
 
 class Redactor:
