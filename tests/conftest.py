@@ -1,7 +1,8 @@
 """What every test may use: both databases, for real, and an environment without the developer's own settings.
 
-Fixtures: `sqlite_url`, `postgres_database` (each a fresh, empty database), `database_url` (the test runs on both),
-`postgres_url` (the server, for the whole session). URLs are SQLAlchemy's and libpq's at once.
+Fixtures: `sqlite_url`, `postgres_database` (each a fresh, empty database), `database_url` (the test runs on both);
+`sqlite_mirror`, `postgres_mirror` and `mirror_url` are the same with an empty mirror in it; `postgres_url` (the server,
+for the whole session). URLs are SQLAlchemy's and libpq's at once. `sandbox` is both platforms.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ import importlib
 import os
 import shutil
 import tempfile
-import uuid
 import warnings
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+
+from service.sandbox import Sandbox
+from tests.databases import abandon, empty, migrated, on_postgres
 
 # `ci` shows how to repeat what it found; `deep` is for a night.
 settings.register_profile("dev", max_examples=40, deadline=None, derandomize=False)
@@ -43,7 +46,12 @@ _TOGETHER = (
     "tests/sandbox/test_sandbox_people.py",
 )  # fmt: skip
 
-# Durability is of no use to a database that lives for one test run.
+_states = count()
+
+# Durability is of no use to a database that lives for one test run: SQLite's are in memory, where there is room.
+_MEMORY = Path("/dev/shm")
+if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 4 * 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 _FAST = "\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 60\n"
 
 
@@ -81,10 +89,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No BRIDGE_* of the developer's; state in a folder of this test's own."""
+    """No BRIDGE_* of the developer's; state in a folder of this test's own, which is made when it is needed."""
     for name in [name for name in os.environ if name.startswith("BRIDGE_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("BRIDGE_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("BRIDGE_STATE_DIR", str(tmp_path_factory.getbasetemp() / "states" / str(next(_states))))
 
 
 @pytest.fixture(scope="session")
@@ -113,11 +121,8 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture
 def postgres_database(postgres_url: str) -> Iterator[str]:
     """The URL of a new, empty Postgres database; dropped afterwards, whoever is still connected."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with on_postgres(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture
@@ -131,3 +136,49 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """The test runs twice: on SQLite and on Postgres."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_database")
     return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with an empty mirror, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "mirror.db"
+    migrated(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_mirror(sqlite_template: Path, sqlite_url: str, tmp_path: Path) -> str:
+    """The URL of an SQLite file with an empty mirror."""
+    shutil.copy(sqlite_template, tmp_path / "mirror.db")
+    return sqlite_url
+
+
+@pytest.fixture(scope="session")
+def _one_postgres_mirror(postgres_url: str) -> Iterator[str]:
+    with on_postgres(postgres_url) as url:
+        yield migrated(url)
+
+
+@pytest.fixture
+def postgres_mirror(_one_postgres_mirror: str) -> str:
+    """The URL of a Postgres database with an empty mirror; all tests have the same one, and leave its schema alone."""
+    with psycopg.connect(_one_postgres_mirror, autocommit=True) as connection:
+        abandon(connection)
+        empty(connection)
+    return _one_postgres_mirror
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def mirror_url(request: pytest.FixtureRequest) -> str:
+    """The test runs twice, on an empty mirror: on SQLite and on Postgres."""
+    url: str = request.getfixturevalue(f"{request.param}_mirror")
+    return url
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """Both emulated platforms, to which the environment points."""
+    with Sandbox() as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running

@@ -19,21 +19,16 @@ from click.testing import CliRunner, Result
 from service import checks
 from service.cli.main import cli
 from service.sandbox import Sandbox
-from service.store import migrate
-from service.store.database import Database
 
 Lines = dict[str, dict[str, Any]]
 SECRETS = ("sandbox-api-key", "sandbox-client-secret")
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
-    """Both platforms, and the environment pointed at them; the folder is empty and there is no database."""
+def sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
+    """The folder is empty and there is no database."""
     monkeypatch.chdir(tmp_path)
-    with Sandbox() as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        yield running
+    return sandbox
 
 
 @pytest.fixture
@@ -175,10 +170,8 @@ def test_a_database_that_cannot_be_reached(ready: Sandbox, monkeypatch: pytest.M
     assert "hunter2" not in str(lines)
 
 
-def test_the_account_of_the_mirror(ready: Sandbox, monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
-    monkeypatch.setenv("BRIDGE_DATABASE_URL", database_url)
-    db = Database(database_url)
-    migrate.upgrade(db)
+def test_the_account_of_the_mirror(ready: Sandbox, monkeypatch: pytest.MonkeyPatch, mirror_url: str) -> None:
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", mirror_url)
     assert check(0)["onvoard account of the mirror"]["detail"] == "none yet"
     assert check(0)["onvoard account of the mirror"]["detail"] == "none yet", "it claims nothing"
     assert invoke("setup").exit_code == 0  # claims, as any cycle does
@@ -187,7 +180,6 @@ def test_the_account_of_the_mirror(ready: Sandbox, monkeypatch: pytest.MonkeyPat
     lines = check(1)
     assert failed(lines) == ["digital_onboarding account of the mirror", "digital_onboarding credentials"]
     assert "its credentials differ" in lines["digital_onboarding account of the mirror"]["detail"]
-    db.close()
 
 
 def test_missing_credentials_are_all_named(ready: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

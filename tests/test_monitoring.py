@@ -16,7 +16,6 @@ from prometheus_client.core import Metric
 from service import settings
 from service.metrics import Requests
 from service.platforms.pace import State
-from service.store import migrate
 from service.store.database import Database
 from service.web.metrics import mirror, process
 from tests.cli.filled import NOW
@@ -32,10 +31,9 @@ _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"),
 
 
 @pytest.fixture
-def families(sqlite_url: str) -> list[Metric]:
+def families(sqlite_mirror: str) -> list[Metric]:
     """All that a scrape tells."""
-    database = Database(sqlite_url)
-    migrate.upgrade(database)
+    database = Database(sqlite_mirror)
     with database.begin(write=False) as conn:
         found = list(mirror.everything(conn, settings.load({}, environ={}), NOW))
     database.close()

@@ -20,18 +20,12 @@ from service.settings import load
 from service.settings.loading import for_running
 from service.store import tables as t
 from service.store.health import ENDED_WELL
-from tests.test_run import JANE, SELDOM, Daemon, ended, migrated, rows, there, until
+from tests.test_run import JANE, SELDOM, Daemon, ended, rows, there, until
 from tests.web.signing import signed, signed_thin
 
 READ = "settings, mapping, rules and loaders were read again"
 REFUSED = "not read again: the daemon goes on with what it had"
 OLD, NEW = "the-old-secret", "the-new-secret"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
 
 
 class Running(Daemon):
@@ -69,9 +63,8 @@ class Running(Daemon):
 def daemon(sandbox: Sandbox, tmp_path: Path) -> Iterator[Running]:
     made = Running(sandbox, tmp_path)
     yield made
-    if made.process.poll() is None:
-        made.process.kill()
-    made.process.communicate()
+    made.process.kill()
+    made.process.wait()
 
 
 def onvoard(daemon: Daemon, number: int, secret: str) -> int:
@@ -204,8 +197,8 @@ def test_what_is_under_way_comes_to_its_end(sandbox: Sandbox, daemon: Running) -
 def test_a_paused_job_rests_over_restarts_until_it_is_resumed(
     sandbox: Sandbox, daemon: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    migrated(daemon.url)
     monkeypatch.setenv("BRIDGE_DATABASE_URL", daemon.url)
+    assert CliRunner().invoke(cli, ["db", "upgrade"]).exit_code == 0
     daemon.begin()
     until(lambda: ended(daemon.url, "reconcile"))
     assert CliRunner().invoke(cli, ["jobs", "pause", "contacts"]).exit_code == 0

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -26,36 +23,26 @@ from service.cli.main import cli
 from service.core.records import Platform
 from service.sandbox import Sandbox
 from service.settings.models import Schedule
-from service.store import cursors, inbox, migrate
+from service.store import cursors, inbox
 from service.store import tables as t
 from service.store.database import Database
 from service.store.health import ENDED_WELL
 from service.store.inbox import Incoming
+from tests.processes import Process
 from tests.sandbox.receiver import Receiver, receiving
 from tests.web.signing import SECRET
 
 JANE = "jane@example.com"
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
 
 
 class Daemon:
     """A running `python -m service run`, with all intervals at one second."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.log = folder / f"daemon-{time.monotonic_ns()}.log"
+        self.log, self._out = (folder / f"daemon-{time.monotonic_ns()}.{kind}" for kind in ("log", "out"))
         short = {f"BRIDGE_SCHEDULE__{name.upper()}": "1s" for name in Schedule().intervals()}
-        more = {"BRIDGE_WEB__PORT": "0", "PYTHONPATH": str(ROOT), "BRIDGE_LOG__FORMAT": "json", **short, **environment}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", "run"], cwd=folder, env={**os.environ, **more}, stderr=log,
-                stdout=subprocess.PIPE,
-            )  # fmt: skip
+        more = {"BRIDGE_WEB__PORT": "0", "BRIDGE_LOG__FORMAT": "json", **short, **environment}
+        self.process = Process(["run"], folder, more, self._out, self.log)
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
@@ -72,9 +59,8 @@ class Daemon:
         """-> seconds it took; the exit code must be 0"""
         began = time.monotonic()
         self.process.send_signal(number)
-        output, _ = self.process.communicate(timeout=15)
-        assert self.process.returncode == 0, self.log.read_text()
-        assert output == b""
+        assert self.process.wait(15) == 0, self.log.read_text()
+        assert self._out.read_bytes() == b""
         return time.monotonic() - began
 
 
@@ -91,9 +77,8 @@ def start(sandbox: Sandbox, tmp_path: Path) -> Iterator[Start]:
 
     yield start
     for daemon in started:
-        if daemon.process.poll() is None:
-            daemon.process.kill()
-        daemon.process.communicate()
+        daemon.process.kill()
+        daemon.process.wait()
 
 
 def until(what: Callable[[], Any], seconds: float = 60.0) -> None:
@@ -111,11 +96,6 @@ def rows(url: str, table: Any) -> list[Any]:
     database = Database(url)
     with closing(database), database.begin(write=False) as conn:
         return list(conn.execute(select(table).order_by(table.c.id)))
-
-
-def migrated(url: str) -> None:
-    with closing(Database(url)) as database:
-        migrate.upgrade(database)
 
 
 def ended(url: str, kind: str) -> int:
@@ -140,10 +120,9 @@ def test_on_the_default_file_it_begins_from_nothing(sandbox: Sandbox, start: Sta
     assert not [word for word in (JANE, sandbox.api_key, sandbox.client_secret, "Jane") if word in text]
 
 
-def test_on_postgres(sandbox: Sandbox, start: Start, postgres_database: str) -> None:
-    migrated(postgres_database)
+def test_on_postgres(sandbox: Sandbox, start: Start, postgres_mirror: str) -> None:
     sandbox.onvoard.add_contact(JANE)
-    daemon = start(BRIDGE_DATABASE_URL=postgres_database, BRIDGE_SCHEDULE__REFRESH_WITHIN="1s")
+    daemon = start(BRIDGE_DATABASE_URL=postgres_mirror, BRIDGE_SCHEDULE__REFRESH_WITHIN="1s")
     assert daemon.get("/readyz").status_code == 200
     until(lambda: there(sandbox) == [JANE])
     sandbox.digital_onboarding.unsubscribe(JANE)
@@ -181,16 +160,15 @@ def tell(sandbox: Sandbox, daemon: Daemon) -> None:
 
 
 def test_an_edit_that_a_webhook_tells_of_is_there_in_seconds(
-    sandbox: Sandbox, start: Start, sqlite_url: str
+    sandbox: Sandbox, start: Start, sqlite_mirror: str
 ) -> None:
     """Though no job is due for an hour. (On a machine that is busy, some answers without news can come before it, each
     of which doubles the wait for the next question.)"""
-    migrated(sqlite_url)
     sandbox.onvoard.add_contact(JANE, name="Jane Doe")
-    daemon = start(BRIDGE_DATABASE_URL=sqlite_url, **SELDOM, **SIGNED)
+    daemon = start(BRIDGE_DATABASE_URL=sqlite_mirror, **SELDOM, **SIGNED)
     until(lambda: there(sandbox) == [JANE])
     tell(sandbox, daemon)
-    until(lambda: ended(sqlite_url, "reconcile"))
+    until(lambda: ended(sqlite_mirror, "reconcile"))
     sandbox.onvoard.edit_contact(JANE, city="Oslo")
     until(lambda: sandbox.digital_onboarding.contact(JANE).get("city") == "Oslo", 120)
     sandbox.digital_onboarding.edit_contact(JANE, city="Bern")
@@ -198,16 +176,15 @@ def test_an_edit_that_a_webhook_tells_of_is_there_in_seconds(
     sandbox.digital_onboarding.unsubscribe(JANE)
     until(lambda: sandbox.onvoard.contact(JANE)["email_unsubscribed"], 120)
     assert sandbox.wait_for_webhooks()
-    until(lambda: {event.status for event in rows(sqlite_url, t.webhook_events)} == {"processed"})
+    until(lambda: {event.status for event in rows(sqlite_mirror, t.webhook_events)} == {"processed"})
     assert daemon.end() < 3
     assert "jane" not in daemon.log.read_text().lower()
 
 
-def test_events_on_record_survive_a_kill(sandbox: Sandbox, start: Start, postgres_database: str) -> None:
-    migrated(postgres_database)
+def test_events_on_record_survive_a_kill(sandbox: Sandbox, start: Start, postgres_mirror: str) -> None:
     sandbox.onvoard.add_contact(JANE, name="Jane Doe")
-    daemon = start(BRIDGE_DATABASE_URL=postgres_database, **SELDOM, **SIGNED)
-    until(lambda: there(sandbox) == [JANE] and ended(postgres_database, "reconcile"))
+    daemon = start(BRIDGE_DATABASE_URL=postgres_mirror, **SELDOM, **SIGNED)
+    until(lambda: there(sandbox) == [JANE] and ended(postgres_mirror, "reconcile"))
     tell(sandbox, daemon)
     fault = sandbox.fail("onvoard", "delay", path="/v2/contacts/*", times=None, seconds=30)
     sandbox.onvoard.edit_contact(JANE, city="Oslo")
@@ -215,10 +192,10 @@ def test_events_on_record_survive_a_kill(sandbox: Sandbox, start: Start, postgre
     until(lambda: fault.struck)
     daemon.process.kill()
     daemon.process.wait()
-    assert [event.status for event in rows(postgres_database, t.webhook_events)] == ["pending"]
+    assert [event.status for event in rows(postgres_mirror, t.webhook_events)] == ["pending"]
     sandbox.clear_faults()
-    daemon = start(BRIDGE_DATABASE_URL=postgres_database, **SELDOM, **SIGNED)
-    until(lambda: [event.status for event in rows(postgres_database, t.webhook_events)] == ["processed"])
+    daemon = start(BRIDGE_DATABASE_URL=postgres_mirror, **SELDOM, **SIGNED)
+    until(lambda: [event.status for event in rows(postgres_mirror, t.webhook_events)] == ["processed"])
     until(lambda: sandbox.digital_onboarding.contact(JANE).get("city") == "Oslo")
     assert daemon.end() < 3
 
@@ -239,20 +216,19 @@ def stop_at_rest(daemon: Daemon, postgres: str) -> None:
 
 
 def test_another_daemon_looks_into_what_this_one_has_taken(
-    sandbox: Sandbox, start: Start, postgres_database: str
+    sandbox: Sandbox, start: Start, postgres_mirror: str
 ) -> None:
     """The one that receives cannot reach the platforms."""
-    migrated(postgres_database)
     sandbox.onvoard.add_contact(JANE, name="Jane Doe")
-    receiver = start(BRIDGE_DATABASE_URL=postgres_database, **SELDOM, **SIGNED)
-    until(lambda: there(sandbox) == [JANE] and ended(postgres_database, "reconcile"))
-    stop_at_rest(receiver, postgres_database)
-    worker = start(BRIDGE_DATABASE_URL=postgres_database, **(SELDOM | OFTEN), **SIGNED)
+    receiver = start(BRIDGE_DATABASE_URL=postgres_mirror, **SELDOM, **SIGNED)
+    until(lambda: there(sandbox) == [JANE] and ended(postgres_mirror, "reconcile"))
+    stop_at_rest(receiver, postgres_mirror)
+    worker = start(BRIDGE_DATABASE_URL=postgres_mirror, **(SELDOM | OFTEN), **SIGNED)
     assert worker.address
     event = {"id": "evt_1", "type": "contact.saved", "data": {"contact": {"id": sandbox.onvoard.contact(JANE)["id"]}}}
     sandbox.onvoard.edit_contact(JANE, city="Oslo")
     incoming = Incoming("evt_1", Platform.ONVOARD, "contact.saved", event, datetime.now(UTC), None)
-    with closing(Database(postgres_database)) as database, database.begin() as conn:
+    with closing(Database(postgres_mirror)) as database, database.begin() as conn:
         inbox.keep(conn, [incoming])
     until(lambda: sandbox.digital_onboarding.contact(JANE).get("city") == "Oslo")
     receiver.process.send_signal(signal.SIGCONT)
@@ -313,8 +289,8 @@ def test_sigterm_while_a_push_is_not_answered(sandbox: Sandbox, start: Start, tm
 def refused(sandbox: Sandbox, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
     """`refused(2, BRIDGE_…=…)`: the command ends with 2; -> what it says on standard error."""
     monkeypatch.chdir(tmp_path)
-    for name, value in (sandbox.environment() | {"BRIDGE_DATABASE_URL": sqlite_url, "BRIDGE_WEB__PORT": "0"}).items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("BRIDGE_WEB__PORT", "0")
 
     def refused(code: int, **more: str | None) -> str:
         result = CliRunner().invoke(cli, ["run"], env=more)
@@ -343,8 +319,7 @@ def test_only_the_default_file_is_created(refused: Callable[..., str]) -> None:
     assert "contact-bridge db upgrade" in refused(2)
 
 
-def test_the_mirror_of_another_account(refused: Callable[..., str], sqlite_url: str) -> None:
-    migrated(sqlite_url)
-    with closing(Database(sqlite_url)) as database, database.begin() as conn:
+def test_the_mirror_of_another_account(refused: Callable[..., str], sqlite_mirror: str) -> None:
+    with closing(Database(sqlite_mirror)) as database, database.begin() as conn:
         cursors.claim_account(conn, "onvoard", "https://api.onvoard.com", "0" * 16, datetime.now(UTC))
     assert "another account" in refused(1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from service.core.records import Platform
 from service.sandbox import Sandbox
 from service.schedule import JOBS, PULLS, Schedule, intervals
 from service.settings.turns import Cron
-from service.store import cursors, inbox, jobs, migrate, mirror
+from service.store import cursors, inbox, jobs, mirror
 from service.store import tables as t
 from service.store.database import Database
 from service.store.health import ENDED_WELL
@@ -32,24 +32,14 @@ LINK = "digital_onboarding_unique_id"
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-@pytest.fixture
-async def bridge(sandbox: Sandbox, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bridge]:
-    monkeypatch.setenv("BRIDGE_DATABASE_URL", sqlite_url)
+async def bridge(sandbox: Sandbox, sqlite_mirror: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bridge]:
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", sqlite_mirror)
     # Oftener than the settings allow, so that the tests need not wait.
     monkeypatch.setattr("service.schedule.intervals", lambda _: dict.fromkeys(intervals(settings.load()), OFTEN))
     monkeypatch.setattr("service.schedule.STAGGER", 0.02)
-    database = Database(sqlite_url)
-    migrate.upgrade(database)
-    async with app.open_bridge(settings.load(), database) as opened:
-        yield opened
-    database.close()
+    with closing(Database(sqlite_mirror)) as database:
+        async with app.open_bridge(settings.load(), database) as opened:
+            yield opened
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from service import setup
 from service.cli.main import cli
 from service.load import needs
 from service.sandbox import Sandbox
-from service.store import cursors, migrate, mirror, tables
+from service.store import cursors, mirror, tables
 from service.store.announcements import KINDS
 from service.store.database import Database
 
@@ -25,13 +25,10 @@ PARTS = 23  # one link property, four resources and activity types, 14 propertie
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
-    """Both platforms, and the environment pointed at them; the folder is empty and there is no database."""
+def sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
+    """The folder is empty and there is no database."""
     monkeypatch.chdir(tmp_path)
-    with Sandbox() as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        yield running
+    return sandbox
 
 
 def run(*args: str) -> Result:
@@ -344,29 +341,23 @@ def test_more_than_a_page_of_other_peoples_schema(sandbox: Sandbox) -> None:
 
 
 def test_a_migrated_mirror_knows_at_once(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, database_url: str
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, mirror_url: str
 ) -> None:
-    monkeypatch.setenv("BRIDGE_DATABASE_URL", database_url)
-    db = Database(database_url)
-    migrate.upgrade(db)
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", mirror_url)
     result = run()
     assert result.exit_code == 0, result.output
-    with db.begin(write=False) as conn:
+    with closing(Database(mirror_url)) as db, db.begin(write=False) as conn:
         assert mirror.activity_type_accessors(conn) >= KINDS
         assert mirror.link_property_fits(conn)
         assert cursors.account(conn, "onvoard") is not None
         assert not conn.execute(select(tables.runs)).all()
-    db.close()
 
 
 def test_nothing_is_made_for_an_account_that_the_mirror_is_not_of(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, sqlite_url: str
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, sqlite_mirror: str
 ) -> None:
     """Resources can never be deleted again."""
-    monkeypatch.setenv("BRIDGE_DATABASE_URL", sqlite_url)
-    db = Database(sqlite_url)
-    migrate.upgrade(db)
-    db.close()
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", sqlite_mirror)
     assert run().exit_code == 0
     with Sandbox() as other:
         monkeypatch.setenv("BRIDGE_ONVOARD__BASE_URL", other.onvoard_url)

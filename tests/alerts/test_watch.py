@@ -25,7 +25,7 @@ from service.alerts.watch import Watch, after_command, look
 from service.bridge import Bridge, local_now
 from service.errors import DatabaseError
 from service.platforms.onvoard.client import OnVoard
-from service.store import cursors, migrate
+from service.store import cursors
 from service.store import tables as t
 from service.store.database import Database
 from service.store.lease import lease
@@ -51,12 +51,6 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 def receiver() -> Any:
     with receiving(Receiver()) as listening:
         yield listening
-
-
-def mirror(url: str) -> Database:
-    database = Database(url)
-    migrate.upgrade(database)
-    return database
 
 
 def ended(db: Database, outcome: str, kind: str = "contacts", **counts: Any) -> None:
@@ -96,8 +90,8 @@ def told(receiver: Receiver) -> list[tuple[str, list[str]]]:
     return [(body["event"], [each["key"] for each in body["problems"]]) for body in receiver.events()]
 
 
-async def test_a_failure_and_its_end_are_told_once_each(database_url: str, receiver: Receiver) -> None:
-    db = mirror(database_url)
+async def test_a_failure_and_its_end_are_told_once_each(mirror_url: str, receiver: Receiver) -> None:
+    db = Database(mirror_url)
     async with watching(db, url=receiver.url, secret=SECRET):
         await asyncio.sleep(0.1)
         assert receiver.got == []
@@ -123,8 +117,8 @@ async def test_a_failure_and_its_end_are_told_once_each(database_url: str, recei
     assert last["problems"][0]["until"] >= problem["since"]
 
 
-async def test_after_a_restart_nothing_is_told_again(sqlite_url: str, receiver: Receiver) -> None:
-    db = mirror(sqlite_url)
+async def test_after_a_restart_nothing_is_told_again(sqlite_mirror: str, receiver: Receiver) -> None:
+    db = Database(sqlite_mirror)
     ended(db, "failed")
     async with watching(db, url=receiver.url):
         await until(lambda: receiver.got)
@@ -137,8 +131,8 @@ async def test_after_a_restart_nothing_is_told_again(sqlite_url: str, receiver: 
     assert [event for event, _ in told(receiver)] == ["degraded", "recovered"]
 
 
-async def test_what_is_being_delivered_at_the_end_is_not_delivered_again(sqlite_url: str) -> None:
-    db, got = mirror(sqlite_url), list[bytes]()
+async def test_what_is_being_delivered_at_the_end_is_not_delivered_again(sqlite_mirror: str) -> None:
+    db, got = Database(sqlite_mirror), list[bytes]()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         got.append(await reader.readuntil(b"\r\n\r\n"))
@@ -155,8 +149,8 @@ async def test_what_is_being_delivered_at_the_end_is_not_delivered_again(sqlite_
     db.close()
 
 
-async def test_two_processes_on_one_mirror_tell_it_once(database_url: str, receiver: Receiver) -> None:
-    db, other = mirror(database_url), Database(database_url)
+async def test_two_processes_on_one_mirror_tell_it_once(mirror_url: str, receiver: Receiver) -> None:
+    db, other = Database(mirror_url), Database(mirror_url)
     async with watching(db, url=receiver.url), watching(other, url=receiver.url):
         ended(db, "failed")
         await until(lambda: receiver.got)
@@ -168,8 +162,8 @@ async def test_two_processes_on_one_mirror_tell_it_once(database_url: str, recei
     assert len(receiver.got) == 1
 
 
-async def test_held_opt_outs_and_denied_credentials_wait_for_nothing(sqlite_url: str, receiver: Receiver) -> None:
-    db = mirror(sqlite_url)
+async def test_held_opt_outs_and_denied_credentials_wait_for_nothing(sqlite_mirror: str, receiver: Receiver) -> None:
+    db = Database(sqlite_mirror)
     async with watching(db, url=receiver.url, after="1h"):
         ended(db, "failed")
         ended(db, "denied", "reviews", denied_by="onvoard")
@@ -185,8 +179,8 @@ async def test_held_opt_outs_and_denied_credentials_wait_for_nothing(sqlite_url:
     assert b"Ann" not in receiver.got[1][1]
 
 
-async def test_opt_outs_that_join_what_is_held_are_told(sqlite_url: str, receiver: Receiver) -> None:
-    db = mirror(sqlite_url)
+async def test_opt_outs_that_join_what_is_held_are_told(sqlite_mirror: str, receiver: Receiver) -> None:
+    db = Database(sqlite_mirror)
     async with watching(db, url=receiver.url):
         hold(db, opt_outs=0)
         await until(lambda: receiver.got)
@@ -197,8 +191,8 @@ async def test_opt_outs_that_join_what_is_held_are_told(sqlite_url: str, receive
     assert told(receiver) == [("degraded", ["held:onvoard"]), ("degraded", ["held_opt_outs:onvoard"])]
 
 
-async def test_what_was_not_delivered_is_tried_again_in_its_order(sqlite_url: str) -> None:
-    db = mirror(sqlite_url)
+async def test_what_was_not_delivered_is_tried_again_in_its_order(sqlite_mirror: str) -> None:
+    db = Database(sqlite_mirror)
     with receiving(Receiver(statuses=[500, 302, 503])) as receiver:
         async with watching(db, url=receiver.url):
             ended(db, "failed")
@@ -212,10 +206,10 @@ async def test_what_was_not_delivered_is_tried_again_in_its_order(sqlite_url: st
 
 
 async def test_what_was_not_delivered_waits_before_it_is_tried_again(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    sqlite_mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "FIRST_WAIT", 60.0)
-    db = mirror(sqlite_url)
+    db = Database(sqlite_mirror)
     ended(db, "failed")
     with receiving(Receiver(always=500)) as receiver:
         async with watching(db, url=receiver.url):
@@ -233,9 +227,9 @@ def left(db: Database) -> list[Any]:
 
 
 async def test_a_program_gets_it_on_standard_input_and_none_of_our_secrets(
-    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    db, out, script = mirror(sqlite_url), tmp_path / "out", tmp_path / "page.py"
+    db, out, script = Database(sqlite_mirror), tmp_path / "out", tmp_path / "page.py"
     script.write_text(PROGRAM)
     monkeypatch.setenv("BRIDGE_ONVOARD__API_KEY", "a-secret")
     monkeypatch.setenv("PGPASSWORD", "another")
@@ -275,9 +269,9 @@ async def test_why_an_address_did_not_take_it_and_never_which() -> None:
 
 
 async def test_a_command_that_ends_tells_at_once_and_a_good_one_the_recovery(
-    sqlite_url: str, receiver: Receiver
+    sqlite_mirror: str, receiver: Receiver
 ) -> None:
-    db, loaded = mirror(sqlite_url), settings.load({"alerts.url": receiver.url}, environ={})
+    db, loaded = Database(sqlite_mirror), settings.load({"alerts.url": receiver.url}, environ={})
     for outcome in ("failed", "failed", "ok", "ok"):
         ended(db, outcome, "sync")
         await after_command(loaded, db)
@@ -285,8 +279,8 @@ async def test_a_command_that_ends_tells_at_once_and_a_good_one_the_recovery(
     assert told(receiver) == [("degraded", ["run:sync"]), ("recovered", ["run:sync"])]
 
 
-async def test_a_command_that_ends_tries_more_than_once(sqlite_url: str) -> None:
-    db = mirror(sqlite_url)
+async def test_a_command_that_ends_tries_more_than_once(sqlite_mirror: str) -> None:
+    db = Database(sqlite_mirror)
     ended(db, "failed", "sync")
     with receiving(Receiver(statuses=[500])) as receiver:
         await after_command(settings.load({"alerts.url": receiver.url}, environ={}), db)
@@ -294,8 +288,8 @@ async def test_a_command_that_ends_tries_more_than_once(sqlite_url: str) -> None
     db.close()
 
 
-async def test_a_run_that_somebody_sat_in_front_of_is_nothing_to_tell(sqlite_url: str, receiver: Receiver) -> None:
-    db, loaded = mirror(sqlite_url), settings.load({"alerts.url": receiver.url}, environ={})
+async def test_a_run_that_somebody_sat_in_front_of_is_nothing_to_tell(sqlite_mirror: str, receiver: Receiver) -> None:
+    db, loaded = Database(sqlite_mirror), settings.load({"alerts.url": receiver.url}, environ={})
     for kind in ("plan", "backfill", "import"):
         ended(db, "failed", kind)
     ended(db, "interrupted", "contacts")
@@ -307,10 +301,10 @@ async def test_a_run_that_somebody_sat_in_front_of_is_nothing_to_tell(sqlite_url
 
 
 async def test_a_database_that_is_away_is_told_from_memory(
-    sqlite_url: str, receiver: Receiver, tmp_path: Path
+    sqlite_mirror: str, receiver: Receiver, tmp_path: Path
 ) -> None:
     """And by one process of two."""
-    db, other = mirror(sqlite_url), Database(sqlite_url)
+    db, other = Database(sqlite_mirror), Database(sqlite_mirror)
     async with watching(db, url=receiver.url), watching(other, url=receiver.url):
         await until(lambda: leases(db))
         file = db.file
@@ -331,12 +325,12 @@ async def test_a_database_that_is_away_is_told_from_memory(
     assert [event for event, _ in told(receiver)] == ["degraded", "recovered", "degraded"]
 
 
-async def test_it_goes_on_when_its_connections_were_lost(postgres_database: str, receiver: Receiver) -> None:
-    db = mirror(postgres_database)
+async def test_it_goes_on_when_its_connections_were_lost(postgres_mirror: str, receiver: Receiver) -> None:
+    db = Database(postgres_mirror)
     async with watching(db, url=receiver.url, after="0s"):
         ended(db, "failed")
         await until(lambda: receiver.got)
-        with psycopg.connect(postgres_database, autocommit=True) as server:
+        with psycopg.connect(postgres_mirror, autocommit=True) as server:
             others = "datname = current_database() AND pid <> pg_backend_pid()"
             server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
         await until(lambda: _ended_again(db), 20)
@@ -363,8 +357,8 @@ def leases(db: Database) -> list[Any]:
         return list(conn.execute(select(t.leases).where(t.leases.c.name == watch.LEASE)))
 
 
-async def test_a_platform_that_does_not_answer_is_told(sqlite_url: str, receiver: Receiver) -> None:
-    db = mirror(sqlite_url)
+async def test_a_platform_that_does_not_answer_is_told(sqlite_mirror: str, receiver: Receiver) -> None:
+    db = Database(sqlite_mirror)
     loaded = settings.load({"alerts.url": receiver.url, "alerts.after": "0s"}, environ=at_home(NOWHERE))
     async with app.open_bridge(loaded, db) as bridge, OnVoard(loaded.onvoard.base_url, "key", limits=FAST) as silent:
         watched = Watch(replace(bridge, onvoard=silent))
@@ -380,8 +374,8 @@ async def test_a_platform_that_does_not_answer_is_told(sqlite_url: str, receiver
     assert receiver.events()[0]["problems"][0]["what"] == "OnVoard does not answer"
 
 
-async def test_nothing_is_kept_where_nobody_is_to_be_told(sqlite_url: str) -> None:
-    db = mirror(sqlite_url)
+async def test_nothing_is_kept_where_nobody_is_to_be_told(sqlite_mirror: str) -> None:
+    db = Database(sqlite_mirror)
     ended(db, "failed")
     async with watching(db):
         await asyncio.sleep(0.1)
@@ -392,9 +386,9 @@ async def test_nothing_is_kept_where_nobody_is_to_be_told(sqlite_url: str) -> No
     db.close()
 
 
-async def test_everything_that_is_wrong_is_found_and_written_once(database_url: str, receiver: Receiver) -> None:
+async def test_everything_that_is_wrong_is_found_and_written_once(mirror_url: str, receiver: Receiver) -> None:
     """And a second look writes nothing."""
-    db, loaded = mirror(database_url), settings.load({"alerts.url": receiver.url}, environ={})
+    db, loaded = Database(mirror_url), settings.load({"alerts.url": receiver.url}, environ={})
     now = local_now()
     with db.begin() as conn:
         push = {"platform": "onvoard", "operation": "patch_contact", "payload": {}, "lane": 2, "status": "dead"}

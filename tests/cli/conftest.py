@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from service.cli.main import cli
-from service.store import migrate
 from service.store.database import Database
 from tests.cli.filled import fill
 
@@ -21,23 +20,19 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def mirror(database_url: str) -> Iterator[Database]:
+def mirror(mirror_url: str) -> Iterator[Database]:
     """On SQLite and on Postgres."""
-    database = Database(database_url)
-    migrate.upgrade(database)
-    with database.begin() as conn:
-        fill(conn)
-    yield database
-    database.close()
+    with closing(Database(mirror_url)) as database:
+        with database.begin() as conn:
+            fill(conn)
+        yield database
 
 
 @pytest.fixture(scope="session")
-def _filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("filled") / "mirror.db"
-    with closing(Database(f"sqlite:///{path}")) as database:
-        migrate.upgrade(database)
-        with database.begin() as conn:
-            fill(conn)
+def _filled(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = Path(shutil.copy(sqlite_template, tmp_path_factory.mktemp("filled")))
+    with closing(Database(f"sqlite:///{path}")) as database, database.begin() as conn:
+        fill(conn)
     return path
 
 

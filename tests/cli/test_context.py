@@ -59,9 +59,8 @@ def test_the_async_part_of_a_command(folder: Path) -> None:
     assert Context().run(answer()) == 3
 
 
-def test_an_empty_mirror_is_not_in_sync_and_an_untroubled_one_is(database_url: str) -> None:
-    database = Database(database_url)
-    migrate.upgrade(database)
+def test_an_empty_mirror_is_not_in_sync_and_an_untroubled_one_is(mirror_url: str) -> None:
+    database = Database(mirror_url)
     with database.begin() as conn:
         assert gather(conn, NOW, Settings())["reasons"] == ["nothing was pulled or synced yet"]
         cursors.put(conn, "onvoard.contacts", NOW, NOW)

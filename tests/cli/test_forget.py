@@ -7,7 +7,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,17 +21,10 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
 def run(sandbox: Sandbox, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """On a mirror in which Ann is linked, and Bob is on OnVoard alone."""
     monkeypatch.chdir(tmp_path)
-    for name, value in {**sandbox.environment(), "BRIDGE_DATABASE_URL": sqlite_url}.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", sqlite_url)
     monkeypatch.setenv("BRIDGE_IDENTITY__CREATE_ON_DIGITAL_ONBOARDING", "false")
     sandbox.onvoard.add_contact(ANN, name="Ann Able", phone="+14155550123")
     sandbox.onvoard.add_contact("bob@example.com", name="Bob")

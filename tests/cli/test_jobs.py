@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from service import jobs as table
 from service.cli.main import cli
 from service.sandbox import Sandbox
-from service.store import cursors, jobs, migrate
+from service.store import cursors, jobs
 from service.store.database import Database
 from service.store.lease import lease
 
@@ -23,18 +23,9 @@ JANE = "jane@example.com"
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-@pytest.fixture
-def db(sandbox: Sandbox, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    monkeypatch.setenv("BRIDGE_DATABASE_URL", database_url)
-    with closing(Database(database_url)) as opened:
-        migrate.upgrade(opened)
+def db(sandbox: Sandbox, mirror_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", mirror_url)
+    with closing(Database(mirror_url)) as opened:
         yield opened
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,13 @@ LEVEL = "SELECT 'ann@example.com' AS email, 3 AS level"
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
-    """Both platforms with a person on OnVoard, the environment pointed at them, and an empty folder of loaders."""
+def sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
+    """With a person on OnVoard, and an empty folder of loaders."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loaders").mkdir()
     monkeypatch.setenv("BRIDGE_PATHS__LOADERS", str(tmp_path / "loaders"))
-    with Sandbox() as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        running.onvoard.add_contact("ann@example.com", name="Ann Lee")
-        yield running
+    sandbox.onvoard.add_contact("ann@example.com", name="Ann Lee")
+    return sandbox
 
 
 def invoke(*args: str, expected: int = 0) -> Result:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert
 
 from service.settings import Settings, load
 from service.state import gather
-from service.store import cursors, reports
+from service.store import cursors, health, reports
 from service.store import tables as t
 from service.store.database import Database
 from tests.cli.filled import NOW
@@ -39,7 +39,8 @@ def test_the_last_run_of_each_kind(mirror: Database) -> None:
 
 def test_outbox_counts_name_both_platforms(mirror: Database) -> None:
     with mirror.begin(write=False) as conn:
-        assert reports.outbox_counts(conn) == {"onvoard": {"dead": 1, "done": 1}, "digital_onboarding": {"pending": 2}}
+        counts = reports.outbox_counts(health.pushes(conn))
+    assert counts == {"onvoard": {"dead": 1, "done": 1}, "digital_onboarding": {"pending": 2}}
 
 
 def test_leases_that_ran_out_do_not_run(mirror: Database) -> None:

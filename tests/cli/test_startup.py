@@ -21,7 +21,7 @@ CSV = "unique_id,email,name_first,name_last\nu-1,jane@example.com,Jane,Doe\n"
 POSTGRES = {"psycopg", "psycopg_binary"}
 MIGRATING = {"alembic", "mako"}
 DAEMON = {"apscheduler", "tzlocal", "uvicorn", "starlette", "prometheus_client"}
-HTTP = {"httpx", "httpcore", "h11", "anyio", "stamina", "oauthlib"}
+HTTP = {"aiohttp", "httpx", "httpcore", "h11", "anyio", "stamina", "oauthlib"}
 EMULATED = {"service.sandbox"}
 LOCAL = POSTGRES | MIGRATING | DAEMON | HTTP | EMULATED
 
@@ -86,7 +86,7 @@ def test_a_sync_on_sqlite_neither_serves_nor_knows_postgres(folder: Path, monkey
     monkeypatch.setenv("BRIDGE_DIGITAL_ONBOARDING__CLIENT_SECRET", "secret")
     monkeypatch.setenv("BRIDGE_LIMITS__MAX_WAIT", "0s")
     modules = imported(folder, "sync", code=1)
-    assert "httpcore" in modules
+    assert "aiohttp" in modules
     assert modules & (POSTGRES | MIGRATING | DAEMON | EMULATED) == set()
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from service.cli.main import cli
 from service.core.records import Platform
 from service.sandbox import Sandbox
-from service.store import inbox, migrate
+from service.store import inbox
 from service.store.database import Database
 from service.store.inbox import Incoming
 
@@ -27,22 +27,18 @@ CSV = "id,unique_id,email,name_first,name_last,city\n"
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
+def sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
     monkeypatch.chdir(tmp_path)
-    with Sandbox() as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("BRIDGE_WEB__PUBLIC_URL", HERE)
-        monkeypatch.setenv("BRIDGE_ONVOARD__WEBHOOK_SECRET", "the-secret")
-        yield running
+    monkeypatch.setenv("BRIDGE_WEB__PUBLIC_URL", HERE)
+    monkeypatch.setenv("BRIDGE_ONVOARD__WEBHOOK_SECRET", "the-secret")
+    return sandbox
 
 
 @pytest.fixture
-def database(sandbox: Sandbox, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """Migrated, on SQLite and on Postgres."""
-    monkeypatch.setenv("BRIDGE_DATABASE_URL", database_url)
-    with closing(Database(database_url)) as db:
-        migrate.upgrade(db)
+def database(sandbox: Sandbox, mirror_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """On SQLite and on Postgres."""
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", mirror_url)
+    with closing(Database(mirror_url)) as db:
         yield db
 
 

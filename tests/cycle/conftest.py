@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
 from service.sandbox import Sandbox
-from service.store import migrate
 from service.store.database import Database
 from tests.cycle.world import World, check_journal, open_world
+from tests.databases import empty, migrated, on_postgres
 
 
 @asynccontextmanager
@@ -36,62 +34,42 @@ def only_email_activities(sandbox: Sandbox) -> None:
     account.resource_property_types = {key: each for key, each in types.items() if each.resource_id in kept}
 
 
-def _migrate(url: str) -> None:
-    db = Database(url)
-    migrate.upgrade(db)
-    db.close()
-
-
 # One engine for all tests, for it keeps the statements that it has compiled: an eighth of the time. What is in its
-# database is replaced by an empty mirror before each test; migrating would take longer than most tests.
+# database is replaced by an empty mirror before each test.
 
 
 @pytest.fixture(scope="session")
 def _sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, str, Path]]:
-    folder = tmp_path_factory.mktemp("mirror")
-    _migrate(f"sqlite:///{folder / 'template.db'}")
-    url = f"sqlite:///{folder / 'mirror.db'}"
-    db = Database(url, inline=True)  # without the writer thread: another tenth
-    yield db, url, folder
-    db.close()
+    file = tmp_path_factory.mktemp("mirror") / "mirror.db"
+    url = f"sqlite:///{file}"
+    with closing(Database(url, inline=True)) as db:  # without the writer thread: another tenth
+        yield db, url, file
 
 
 @pytest.fixture(scope="session")
-def _postgres_engine(postgres_url: str) -> Iterator[tuple[Database, str, Callable[[], None]]]:
-    name = f"cycle_{uuid.uuid4().hex}"
-    url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-    with psycopg.connect(postgres_url, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        _migrate(url)
-        db = Database(url)
-        with psycopg.connect(url, autocommit=True) as connection:
-            yield db, url, lambda: _empty(connection)
-        db.close()
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _empty(postgres: psycopg.Connection[Any]) -> None:
-    """As a new database is; fifty times faster than to make one."""
-    tables = postgres.execute("SELECT relname FROM pg_stat_user_tables WHERE relname <> 'alembic_version'").fetchall()
-    deletes = "; ".join(f"DELETE FROM {table}" for (table,) in tables)
-    postgres.execute(f"SET session_replication_role = replica; {deletes}; SET session_replication_role = DEFAULT")
-    postgres.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
+def _postgres_engine(postgres_url: str) -> Iterator[tuple[Database, str, psycopg.Connection[Any]]]:
+    with (
+        on_postgres(postgres_url) as url,
+        closing(Database(migrated(url))) as db,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        yield db, url, connection
 
 
 @pytest.fixture
-def _sqlite_mirror(_sqlite_engine: tuple[Database, str, Path]) -> tuple[Database, str]:
-    db, url, folder = _sqlite_engine
+def _sqlite_mirror(_sqlite_engine: tuple[Database, str, Path], sqlite_template: Path) -> tuple[Database, str]:
+    db, url, file = _sqlite_engine
     db.engine.dispose()
-    for old in folder.glob("mirror.db*"):
+    for old in file.parent.glob("mirror.db*"):
         old.unlink()
-    shutil.copy(folder / "template.db", folder / "mirror.db")
+    shutil.copy(sqlite_template, file)
     return db, url
 
 
 @pytest.fixture
-def _postgres_mirror(_postgres_engine: tuple[Database, str, Callable[[], None]]) -> tuple[Database, str]:
-    db, url, renew = _postgres_engine
-    renew()
+def _postgres_mirror(_postgres_engine: tuple[Database, str, psycopg.Connection[Any]]) -> tuple[Database, str]:
+    db, url, connection = _postgres_engine
+    empty(connection)
     return db, url
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from sqlalchemy import event
+
+from service.core.records import Platform
+from service.cycle import Cycle
 from service.errors import OutcomeUnknown
+from service.store import outbox
+from service.store.outbox import Lane
 from tests.cycle.world import World, members, show
 
 
@@ -238,3 +245,49 @@ async def test_many_people_are_created_in_batches(world: World) -> None:
     await world.sync()
     assert len(world.ov.contacts) == len(world.do.contacts) == 60 and world.unequal() == []
     await world.quiet()
+
+
+async def _about_to_be_made(world: World, *names: str) -> tuple[Cycle, list[dict[str, Any]]]:
+    """Strangers of Digital Onboarding's, and their creations on OnVoard, taken as the next ones to be sent."""
+    await world.setup()
+    for name in names:
+        world.do.add_contact(unique_id=f"crm-{name}", email=f"{name}@example.com", name_first=name, city="Bern")
+    await world.import_export()
+    cycle = Cycle(world.bridge, 9, world.clock.now())
+    await cycle.decide()
+    with world.db.begin() as conn:
+        rows = outbox.waiting(conn, Lane.CREATION, Platform.ONVOARD, 100)
+        outbox.mark_sending(conn, [row["id"] for row in rows], world.clock.now())
+    assert len(rows) == len(names)
+    return cycle, rows
+
+
+async def test_creations_that_are_answered_together_cost_few_statements(world: World) -> None:
+    cycle, rows = await _about_to_be_made(world, *(f"p{number}" for number in range(12)))
+    made = [await world.bridge.onvoard.contacts.create(**row["payload"]) for row in rows]
+    said: list[str] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        said.append(statement)
+
+    event.listen(world.db.engine, "before_cursor_execute", note)
+    try:
+        with world.db.begin() as conn:
+            assert cycle.drain.onvoard._settle(conn, list(zip(rows, made, strict=True))) == {}
+    finally:
+        event.remove(world.db.engine, "before_cursor_execute", note)
+    assert len(said) < 25
+    assert {world.status(contact.email) for contact in made} == {("linked", "created")}
+
+
+async def test_creations_that_are_answered_with_one_contact_stop_nobody(world: World) -> None:
+    """OnVoard alone takes two addresses for one."""
+    cycle, rows = await _about_to_be_made(world, "ann", "ben", "cid")
+    made = {row["target"]: await world.bridge.onvoard.contacts.create(**row["payload"]) for row in rows}
+    answers = [made[row["target"]] for row in rows]
+    answered = list(zip(rows, (answers[0], answers[0], answers[2]), strict=True))
+    with world.db.begin() as conn:
+        assert cycle.drain.onvoard._settle(conn, answered) == {}
+    assert {row["status"] for row in world.rows("SELECT status FROM outbox WHERE lane = 1")} == {"done"}
+    assert world.value("SELECT count(*) FROM persons WHERE onvoard_contact_id = :id", id=answers[0].id) == 1
+    assert world.status(answers[2].email) == ("linked", "created")

@@ -147,7 +147,7 @@ async def test_a_platform_that_is_down_ends_a_sync_soon_and_nothing_is_lost(worl
         world.do.add_contact(unique_id=f"crm-{name}", email=f"{name}@example.com", city="Quito")
     await world.import_export()
     limits = replace(FAST, max_in_flight=4, wait_max=0.5)
-    world.bridge.onvoard._transport.pace = Pace("onvoard", limits, world.clock.now)
+    pace = world.bridge.onvoard._transport.pace = Pace("onvoard", limits, world.clock.now)
     world.sandbox.fail("onvoard", "status", method="GET", path="/v2/contacts", skip=2, status=503, times=None)
     mark = world.mark()
     with pytest.raises(PlatformError, match="onvoard"):
@@ -155,7 +155,9 @@ async def test_a_platform_that_is_down_ends_a_sync_soon_and_nothing_is_lost(worl
     assert len(world.journal.entries(mark)) < 100
     assert {row["status"] for row in world.rows("SELECT status FROM outbox WHERE lane > 0")} <= {"pending", "done"}
     world.sandbox.clear_faults()
-    await asyncio.sleep(0.6)  # until a request is let through again
+    async with asyncio.timeout(10):
+        while pace.state.breaker == "open":  # for longer, where a probe has failed meanwhile
+            await asyncio.sleep(0.05)
     await world.sync()
     assert world.unequal() == [] and len(world.ov.contacts) == len(NAMES) + len(names)
     await world.quiet()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,16 +13,9 @@ from typing import Any
 
 import httpx
 
-ROOT = Path(__file__).parents[2]
+from tests.processes import Process
+
 SECRET = "the-secret"
-
-
-def start(folder: Path, log: Path, args: list[str], more: dict[str, str]) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
-    with log.open("wb") as said:
-        return subprocess.Popen(
-            [sys.executable, "-m", "service", *args], cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT
-        )
 
 
 class Platforms:
@@ -33,7 +23,7 @@ class Platforms:
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "sandbox.log"
-        self._process = start(folder, self._log, ["sandbox", "--empty"], {})
+        self._process = Process(["sandbox", "--empty"], folder, {}, self._log, self._log)
         self._http = httpx.Client(trust_env=False, timeout=20)
         until(lambda: self._log.read_text().count("export BRIDGE_DIGITAL_ONBOARDING__CLIENT_SECRET="))
         said = re.findall(r"^export ([A-Z_]+)=(.*)$", self._log.read_text(), re.MULTILINE)
@@ -70,16 +60,19 @@ class Platforms:
 
 
 class Command:
-    """`contact-bridge …` on one mirror. What a process says is kept in a file of its own in `folder`."""
+    """`contact-bridge …` on one mirror. What a process says is kept in a file of its own in `folder`. No file that it
+    writes grows beyond `file_size` bytes."""
+
+    file_size = 0
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.environment = folder, environment
         self._count = 0
 
-    def start(self, line: str, **more: str) -> subprocess.Popen[bytes]:
+    def start(self, line: str, **more: str) -> Process:
         self._count += 1
         log = self.folder / f"{self._count:03}-{line.split()[0]}.log"
-        return start(self.folder, log, line.split(), self.environment | more)
+        return Process(shlex.split(line), self.folder, self.environment | more, log, log, self.file_size)
 
     def said(self) -> str:
         """By the last one."""

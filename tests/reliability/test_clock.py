@@ -19,7 +19,6 @@ import service.schedule
 from service import app, settings
 from service.sandbox import Sandbox
 from service.schedule import Schedule, intervals
-from service.store import migrate
 from service.store import tables as t
 from service.store.database import Database
 from service.store.health import ENDED_WELL
@@ -55,13 +54,12 @@ def clock() -> Iterator[Clock]:
 
 @pytest.mark.parametrize("step", [timedelta(days=-1), timedelta(hours=1)])
 async def test_every_job_has_its_turn_after_the_clock_has_stepped(
-    clock: Clock, step: timedelta, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    clock: Clock, step: timedelta, sqlite_mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     often = dict.fromkeys(intervals(settings.load(environ={})), timedelta(seconds=1))
     monkeypatch.setattr("service.schedule.intervals", lambda _: often)
     monkeypatch.setattr("service.schedule.GLANCE", 0.5)
-    db = Database(sqlite_url)
-    migrate.upgrade(db)
+    db = Database(sqlite_mirror)
 
     def turns() -> Counter[str]:
         with db.begin(write=False) as conn:
@@ -73,7 +71,7 @@ async def test_every_job_has_its_turn_after_the_clock_has_stepped(
                 await asyncio.sleep(0.05)
 
     with Sandbox() as sandbox:
-        loaded = settings.load({"database_url": sqlite_url}, environ=sandbox.environment())
+        loaded = settings.load({"database_url": sqlite_mirror}, environ=sandbox.environment())
         async with app.open_bridge(loaded, db) as bridge:
             schedule = Schedule(bridge)
             await schedule.start()

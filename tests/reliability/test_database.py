@@ -5,11 +5,8 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import warnings
@@ -26,9 +23,8 @@ import pytest
 from service.sandbox import Sandbox
 from service.sandbox.export import export_csv
 from service.settings.models import Schedule
-from service.store import migrate
-from service.store.database import Database
-from tests.reliability.outside import ROOT, SIGTERM, Command, free_port, until
+from tests.databases import migrated
+from tests.reliability.outside import SIGTERM, Command, free_port, until
 
 PEOPLE = 8
 OFTEN = {f"BRIDGE_SCHEDULE__{name.upper()}": "1s" for name in Schedule().intervals()}
@@ -50,9 +46,7 @@ class Server:
         with psycopg.connect(self.url, autocommit=True) as admin:
             admin.execute("CREATE DATABASE template")
         template = self.url.replace("/postgres?", "/template?")
-        database = Database(template)
-        migrate.upgrade(database)
-        database.close()
+        migrated(template)
 
     def new(self, name: str) -> str:
         with psycopg.connect(self.url, autocommit=True) as admin:
@@ -111,11 +105,8 @@ class Bank:
         return code, self.command.said()
 
     def read(self, table: str) -> list[Any]:
-        process = subprocess.run(
-            [sys.executable, "-m", "service", "query", f"SELECT * FROM {table}", "--format", "json"],
-            env={**os.environ, "PYTHONPATH": str(ROOT), **self.command.environment}, capture_output=True, check=True,
-        )  # fmt: skip
-        return list(json.loads(process.stdout))
+        self.command.run(f"query 'SELECT * FROM {table}' --format json")
+        return list(json.loads(self.command.said()))
 
     def get(self, path: str) -> httpx.Response:
         port = self.command.environment["BRIDGE_WEB__PORT"]
@@ -142,19 +133,18 @@ class Bank:
 
 
 @pytest.fixture
-def bank(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bank]:
+def bank(server: Server, sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Bank:
     url = server.new(re.sub(r"\W+", "_", request.node.name.lower())[:60])
-    with Sandbox() as sandbox:
-        more = {
-            "BRIDGE_DATABASE_URL": url, "BRIDGE_LOG__FORMAT": "json", "BRIDGE_ACTIVITIES__SINCE": "2020-01-01",
-            "BRIDGE_WEB__PORT": str(free_port()), "BRIDGE_SCHEDULE__REFRESH_WITHIN": "1s",
-        }  # fmt: skip
-        command = Command(tmp_path, sandbox.environment() | more)
-        made = Bank(sandbox, command)
-        command.run("setup")
-        (tmp_path / "export.csv").write_text(export_csv(sandbox.digital_onboarding))
-        command.run("import export.csv")
-        yield made
+    more = {
+        "BRIDGE_DATABASE_URL": url, "BRIDGE_LOG__FORMAT": "json", "BRIDGE_ACTIVITIES__SINCE": "2020-01-01",
+        "BRIDGE_WEB__PORT": str(free_port()), "BRIDGE_SCHEDULE__REFRESH_WITHIN": "1s",
+    }  # fmt: skip
+    command = Command(tmp_path, sandbox.environment() | more)
+    made = Bank(sandbox, command)
+    command.run("setup")
+    (tmp_path / "export.csv").write_text(export_csv(sandbox.digital_onboarding))
+    command.run("import export.csv")
+    return made
 
 
 def failed_clearly(code: int, said: str) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import resource
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
 from service.sandbox import Sandbox
-from service.store import migrate
-from service.store.database import Database
+from tests.databases import migrated
 from tests.reliability.outside import Command
 
 PEOPLE = 40
@@ -31,8 +25,6 @@ class Bank:
             sandbox.onvoard.add_contact(f"p{number}@example.com", name=f"Person N{number}", city="Rome")
         more = {"BRIDGE_DATABASE_URL": url, "BRIDGE_LOG__FORMAT": "json", "BRIDGE_LOG__LEVEL": "error"}
         self.command = Command(folder, sandbox.environment() | more)
-        with closing(Database(url)) as database:
-            migrate.upgrade(database)
 
     def run(self, line: str, **more: str) -> tuple[int, list[str]]:
         process = self.command.start(line, **more)
@@ -42,43 +34,22 @@ class Bank:
         return [contact["city"] for contact in self.sandbox.digital_onboarding.contact_list()]
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def limited(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """No file may grow beyond so many bytes, in the processes that are started from then on."""
-    begin = subprocess.Popen
-
-    def limit(size: int) -> None:
-        def low(*args: Any, **kwargs: Any) -> Any:
-            set_ = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # noqa: E731
-            return begin(*args, **kwargs, preexec_fn=set_ if size else None)
-
-        monkeypatch.setattr("tests.reliability.outside.subprocess.Popen", low)
-
-    return limit
-
-
-def test_sqlite_is_full(sandbox: Sandbox, tmp_path: Path, limited: Callable[[int], None]) -> None:
-    bank = Bank(sandbox, tmp_path, f"sqlite:///{tmp_path / 'mirror.db'}")
+def test_sqlite_is_full(sandbox: Sandbox, sqlite_mirror: str, tmp_path: Path) -> None:
+    bank = Bank(sandbox, tmp_path, sqlite_mirror)
     for size in (60_000, 350_000, 450_000):
-        limited(size)
+        bank.command.file_size = size
         code, said = bank.run("sync")
         print(size, code, said, bank.cities())
         assert code == 1, size
         assert said[0].startswith("Error: sqlite:///")
         assert said[1:] == [ROOM]
-    limited(0)
+    bank.command.file_size = 0
     assert bank.run("sync")[0] == 0
     assert bank.cities() == ["Rome"] * PEOPLE
 
 
 def test_postgres_is_full(sandbox: Sandbox, tmp_path: Path, postgres_database: str) -> None:
-    bank = Bank(sandbox, tmp_path, postgres_database)
+    bank = Bank(sandbox, tmp_path, migrated(postgres_database))
     full = """CREATE FUNCTION full_() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'could not extend file: No space left on device'; END $$"""
     with psycopg.connect(postgres_database, autocommit=True) as admin:
@@ -94,8 +65,10 @@ def test_postgres_is_full(sandbox: Sandbox, tmp_path: Path, postgres_database: s
     assert bank.cities() == ["Rome"] * PEOPLE
 
 
-def test_a_state_directory_that_cannot_be_written_costs_another_token(sandbox: Sandbox, tmp_path: Path) -> None:
-    bank = Bank(sandbox, tmp_path, f"sqlite:///{tmp_path / 'mirror.db'}")
+def test_a_state_directory_that_cannot_be_written_costs_another_token(
+    sandbox: Sandbox, sqlite_mirror: str, tmp_path: Path
+) -> None:
+    bank = Bank(sandbox, tmp_path, sqlite_mirror)
     (tmp_path / "in-the-way").write_text("")
     for _ in range(2):
         assert bank.run("sync", BRIDGE_STATE_DIR=str(tmp_path / "in-the-way" / "state"))[0] == 0

@@ -4,9 +4,7 @@ linked or told twice."""
 from __future__ import annotations
 
 import re
-import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,9 @@ from sqlalchemy import select
 from service.sandbox import Sandbox
 from service.sandbox.export import export_csv
 from service.settings.models import Schedule
-from service.store import migrate
 from service.store import tables as t
 from service.store.database import Database
+from tests.processes import Process
 from tests.reliability.outside import SIGTERM, Command, until
 
 PEOPLE = 6
@@ -35,8 +33,6 @@ class Bank:
         types = sandbox.onvoard.resource_property_types  # what orders are made of takes long to read
         sandbox.onvoard.resource_property_types = {k: each for k, each in types.items() if each.resource_id in kept}
         self.numbers = 0
-        with closing(Database(url)) as database:
-            migrate.upgrade(database)
         more = {
             "BRIDGE_DATABASE_URL": url, "BRIDGE_LOG__FORMAT": "json", "BRIDGE_ACTIVITIES__SINCE": "2020-01-01",
             "BRIDGE_WEB__PORT": "0",
@@ -76,12 +72,11 @@ class Bank:
 
 
 @pytest.fixture
-def bank(database_url: str, tmp_path: Path) -> Iterator[Bank]:
-    with Sandbox() as sandbox:
-        yield Bank(sandbox, tmp_path, database_url)
+def bank(sandbox: Sandbox, mirror_url: str, tmp_path: Path) -> Bank:
+    return Bank(sandbox, tmp_path, mirror_url)
 
 
-def ended_well(process: subprocess.Popen[bytes], command: Command) -> int:
+def ended_well(process: Process, command: Command) -> int:
     code, said = process.wait(timeout=120), command.said()
     lines = said.splitlines()
     assert not [line for line in lines if NEVER.search(line)]

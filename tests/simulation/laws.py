@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.store.restoration import MAYBE
 from service.store.traces import GONE
+from service.store.view_tables import people_rows
 from tests.simulation.network import POISON
 from tests.simulation.users import poisoned
 from tests.simulation.watch import DO, OV, Contact, LawBroken, Overwritten, Watch, members
@@ -82,6 +83,7 @@ def at_rest(watch: Watch) -> None:
     _nothing_half_done(watch)
     _raw_is_kept(watch, contacts)
     everything_was_read(watch, by_cursor=False)
+    _analysts_see_it(watch)
 
 
 def _linked(watch: Watch, contacts: dict[Contact, Row]) -> Iterator[tuple[Row, Contact, Contact]]:
@@ -216,6 +218,14 @@ def _needs_a_person(watch: Watch, row: Row) -> bool:
         return True
     holder = watch.ov.find_contact(email)
     return holder is not None and (holder.suppressed_at is not None or watch.is_forgotten((OV, holder.id)))
+
+
+def _analysts_see_it(watch: Watch) -> None:
+    """The rows that triggers keep are what a look at all tables finds."""
+    for one, other in (("people_rows", "people_source"), ("people_source", "people_rows")):
+        columns = ", ".join(people_rows.c.keys())
+        if found := watch.rows(f"SELECT {columns} FROM {one} EXCEPT SELECT {columns} FROM {other}"):
+            raise LawBroken(2, f"only in {one}: {found[0]}")
 
 
 def _json(value: Any) -> Any:

@@ -95,7 +95,7 @@ class ProcessDatabase(Database):
         vars(self).update(vars(shared))
         self._process = process
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
+    async def run(self, work: Callable[[Connection], T], *, first: bool = False) -> T:
         await asyncio.sleep(0)  # the hop to the writer thread
         self._process.step()
         done = self._transaction(work)

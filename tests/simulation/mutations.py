@@ -181,7 +181,7 @@ def _nobody_is_suspicious() -> Any:
 MUTATIONS = (
     Mutation(1, "the link property is written at every look", _writes_the_link_again),
     Mutation(2, "a losing value is not kept", _forgets_losses),
-    Mutation(2, "a happening is looked at, and nothing comes of it", _fires_never),
+    Mutation(2, "a happening is looked at, and nothing comes of it", _fires_never, seed=601),
     Mutation(2, "a changed row of a loader's result is taken for the old one", _rows_never_change, seed=616),
     Mutation(3, "the base is what was sent, and spelling counts", _base_is_what_was_sent),
     Mutation(4, "a push raises consent", _opt_ins_travel),
@@ -189,7 +189,7 @@ MUTATIONS = (
     Mutation(5, "an unclear activity is sent again unlooked", _sends_again_unlooked, seed=602, rough=True),
     Mutation(5, "an unclear journey is started again unlooked", _starts_again_unlooked, seed=61001, rough=True),
     Mutation(5, "a rule fires for every happening", _fires_always, seed=601),
-    Mutation(6, "a refused batch is given up whole", _a_batch_dies_whole, rough=True),
+    Mutation(6, "a refused batch is given up whole", _a_batch_dies_whole, seed=603, rough=True),
     Mutation(7, "the cursor runs ahead of its rows", _cursor_runs_ahead),
     Mutation(7, "deleted without a 404", _gone_without_a_404, seed=602),
     Mutation(8, "what a killed process left is not taken up", _nothing_is_taken_up, seed=607, rough=True),

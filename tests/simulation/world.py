@@ -145,6 +145,7 @@ class World:
         self._ended = False
         self._folder = folder
         self.backups = Backups(self.db, self.watch, random.Random(f"{seed} backups")) if restores else None
+        self._crashes: list[Exception] = []  # of the daemon's receiver
         self.daemon = self.daemon and not restores  # which is stopped while a mirror is brought back
 
     def figures(self) -> Row:
@@ -252,8 +253,12 @@ class World:
             "headers": raw, "root_path": "", "scheme": "https", "http_version": "1.1",
         }  # fmt: skip
         task = process.context().run(asyncio.ensure_future, web(scope, receive, send))
-        with suppress(asyncio.CancelledError):
+        try:
             await task
+        except asyncio.CancelledError:
+            pass
+        except Exception as crash:  # answered with 500, and nothing that befalls a world may lead there
+            self._crashes.append(crash)
         self.trace.add(self.clock.now(), "webhook", path, *status[:1])
         return status[0] if status and not process.dead else 0
 
@@ -412,6 +417,8 @@ class World:
         self.weather.clear()
         self.clock.skew = timedelta()
         await asyncio.sleep(3 * 3600)  # the last webhooks are delivered, or given up; no lease outlives its holder
+        if self._crashes:
+            raise self._crashes[0]
         await self._surely(self._import_newest)
         if self.watch.rows("SELECT id FROM webhook_events WHERE status = 'pending'"):
             await self._surely(self._inbox)

@@ -1,4 +1,4 @@
-"""A migrated mirror, once on SQLite and once on Postgres."""
+"""An empty mirror, once on SQLite and once on Postgres."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from contextlib import closing
 
 import pytest
 
-from service.store import migrate
 from service.store.database import Database
 
 
 @pytest.fixture
-def db(database_url: str) -> Iterator[Database]:
-    with closing(Database(database_url)) as database:
-        migrate.upgrade(database)
+def db(mirror_url: str) -> Iterator[Database]:
+    with closing(Database(mirror_url)) as database:
         yield database

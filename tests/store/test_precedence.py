@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import DatabaseError
-from service.store import cursors, migrate, precedence
+from service.store import cursors, precedence
 from service.store.database import Connection, Database
 from service.store.precedence import Precedence
 from service.store.together import Together
@@ -55,9 +55,8 @@ def test_who_went_first_and_died_stands_in_nobodys_way(locks: tuple[Precedence, 
     assert seconds(other.let_pass) < 0.1
 
 
-async def test_what_goes_first_does_not_wait_for_what_waits_already(database_url: str) -> None:
-    migrate.upgrade(Database(database_url))
-    mine, theirs = Database(database_url), Database(database_url)
+async def test_what_goes_first_does_not_wait_for_what_waits_already(mirror_url: str) -> None:
+    mine, theirs = Database(mirror_url), Database(mirror_url)
     done: list[str] = []
 
     def work(name: str) -> Callable[[Connection], None]:

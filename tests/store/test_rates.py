@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.errors import DatabaseUnavailable, OutcomeUnknown, PlatformError, Rejected, ServerFailed, TooLarge
-from service.store import cursors, migrate, rates
+from service.store import cursors, rates
 from service.store.database import Connection, Database
 from service.store.rates import AHEAD, SharedBucket
 
@@ -26,11 +28,9 @@ CALL = "POST /v1/contacts"
 
 
 @pytest.fixture(scope="module")
-def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    db = Database(f"sqlite:///{tmp_path_factory.mktemp('mirror') / 'mirror.db'}")
-    migrate.upgrade(db)
-    yield db
-    db.close()
+def mirror(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with closing(Database(f"sqlite:///{shutil.copy(sqlite_template, tmp_path_factory.mktemp('mirror'))}")) as db:
+        yield db
 
 
 class _Undone(Exception):
@@ -135,11 +135,8 @@ asyncio.run(main())
 """
 
 
-def test_three_processes_share_one_rate(database_url: str) -> None:
-    db = Database(database_url)
-    migrate.upgrade(db)
-    db.close()
-    command = [sys.executable, "-c", PROCESS, database_url]
+def test_three_processes_share_one_rate(mirror_url: str) -> None:
+    command = [sys.executable, "-c", PROCESS, mirror_url]
     started = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     sent = sorted(float(line) for process in started for line in process.communicate(timeout=60)[0].split())
     assert [process.returncode for process in started] == [0, 0, 0] and len(sent) == 180

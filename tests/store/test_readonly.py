@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert, text
 
 from service.errors import DatabaseUnavailable, UsageError
-from service.store import migrate, readonly, tables
+from service.store import readonly, tables
 from service.store.database import Database
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -105,7 +105,6 @@ VALUES: list[tuple[str, tuple[Any, ...]]] = [
 
 def filled(url: str) -> Database:
     db = Database(url)
-    migrate.upgrade(db)
     with db.begin() as conn:
         conn.execute(insert(tables.onvoard_contacts), CONTACT)
         conn.execute(insert(tables.persons), {"onvoard_contact_id": "o1"})
@@ -113,8 +112,8 @@ def filled(url: str) -> Database:
 
 
 @pytest.fixture
-def db(database_url: str) -> Iterator[Database]:
-    db = filled(database_url)
+def db(mirror_url: str) -> Iterator[Database]:
+    db = filled(mirror_url)
     yield db
     db.close()
 
@@ -143,14 +142,14 @@ def test_what_writes_is_refused(db: Database, tmp_path: Path) -> None:
     refused(db, WRITES, tmp_path / "other")
 
 
-def test_what_writes_is_refused_by_sqlite(sqlite_url: str, tmp_path: Path) -> None:
-    db = filled(sqlite_url)
+def test_what_writes_is_refused_by_sqlite(sqlite_mirror: str, tmp_path: Path) -> None:
+    db = filled(sqlite_mirror)
     refused(db, SQLITE_WRITES, tmp_path / "other")
     db.close()
 
 
-def test_what_writes_is_refused_by_postgres(postgres_database: str) -> None:
-    db = filled(postgres_database)
+def test_what_writes_is_refused_by_postgres(postgres_mirror: str) -> None:
+    db = filled(postgres_mirror)
     refused(db, POSTGRES_WRITES, Path("/tmp/contact-bridge-must-not-be-written"))
     db.close()
 
@@ -197,8 +196,8 @@ def test_no_rows_is_an_answer(db: Database) -> None:
     assert readonly.query(db, "SELECT id FROM outbox") == readonly.Result(["id"], [])
 
 
-def test_looking_around_is_allowed(sqlite_url: str, postgres_database: str) -> None:
-    sqlite, postgres = filled(sqlite_url), filled(postgres_database)
+def test_looking_around_is_allowed(sqlite_mirror: str, postgres_mirror: str) -> None:
+    sqlite, postgres = filled(sqlite_mirror), filled(postgres_mirror)
     assert readonly.query(sqlite, "PRAGMA table_info(people)").rows
     assert readonly.query(sqlite, "SELECT name FROM pragma_table_info('people')").rows
     assert readonly.query(sqlite, "SELECT value FROM json_each('[1]')").rows == [(1,)]
@@ -219,8 +218,8 @@ def test_a_query_without_end_is_stopped(db: Database) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_sleeping_is_stopped_too(postgres_database: str) -> None:
-    db = Database(postgres_database)
+def test_sleeping_is_stopped_too(postgres_mirror: str) -> None:
+    db = Database(postgres_mirror)
     for sql in ("SELECT pg_sleep(60)", "SELECT set_config('statement_timeout', '0', false), pg_sleep(60)"):
         with pytest.raises(UsageError, match="too long"):
             readonly.query(db, sql, seconds=0.2)

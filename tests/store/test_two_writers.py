@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from service.errors import RolledBack
-from service.store import cursors, migrate, people
+from service.store import adoption, cursors
 from service.store import tables as t
 from service.store.database import Connection, Database
 
@@ -19,9 +19,8 @@ NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def both(postgres_database: str) -> Iterator[tuple[Database, Database]]:
-    one, other = Database(postgres_database), Database(postgres_database)
-    migrate.upgrade(one)
+def both(postgres_mirror: str) -> Iterator[tuple[Database, Database]]:
+    one, other = Database(postgres_mirror), Database(postgres_mirror)
     yield one, other
     one.close()
     other.close()
@@ -34,10 +33,10 @@ def test_a_contact_is_adopted_once(both: tuple[Database, Database]) -> None:
 
     def adopt() -> None:
         with other.begin() as conn:
-            people.adopt(conn, NOW)
+            adoption.adopt(conn, NOW)
 
     with one.begin() as conn:
-        people.adopt(conn, NOW)
+        adoption.adopt(conn, NOW)
         late = threading.Thread(target=adopt)
         late.start()
         late.join(0.5)  # waits for this transaction

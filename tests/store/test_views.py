@@ -23,9 +23,8 @@ PEOPLE = [
 
 
 @pytest.fixture
-def db(database_url: str) -> Iterator[Database]:
-    db = Database(database_url)
-    migrate.upgrade(db)
+def db(mirror_url: str) -> Iterator[Database]:
+    db = Database(mirror_url)
     with db.begin() as conn:
         fill(conn)
     yield db

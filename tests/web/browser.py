@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, Request, async_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # As root there is no sandbox; and nothing is looked for outside of this machine.
@@ -73,8 +73,13 @@ class Watched:
         self.page, self.wrong = page, list[str]()
         page.on("console", lambda said: self.wrong.append(f"{said.type}: {said.text}"))
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("requestfailed", lambda request: self.wrong.append(f"failed: {request.url}"))
+        page.on("requestfailed", self._failed)
         page.on("response", lambda answer: self.wrong.append(answer.url) if answer.status >= 400 else None)
+
+    def _failed(self, request: Request) -> None:
+        """But for what the browser gave up itself: an icon that was on its way when the next page was opened."""
+        if request.failure != "net::ERR_ABORTED":
+            self.wrong.append(f"failed: {request.url}")
 
     async def grave(self) -> list[str]:
         """What axe finds that shuts somebody out."""

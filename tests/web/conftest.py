@@ -7,8 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from service.sandbox import Sandbox
-from service.store import migrate
-from service.store.database import Database
 from tests.web.dashboard import ANN, synced
 
 
@@ -20,11 +18,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-async def linked(sqlite_url: str, sandbox: Sandbox) -> str:
+async def linked(sqlite_mirror: str, sandbox: Sandbox) -> str:
     """Ann is linked and agreed on."""
-    database = Database(sqlite_url)
-    migrate.upgrade(database)
-    database.close()
     for _ in range(2):
-        await synced(sqlite_url, sandbox)
-    return sqlite_url
+        await synced(sqlite_mirror, sandbox)
+    return sqlite_mirror

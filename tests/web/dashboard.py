@@ -18,7 +18,6 @@ from starlette.applications import Starlette
 from service import app, runs, settings
 from service.sandbox import Sandbox
 from service.schedule import Schedule
-from service.store import migrate
 from service.store.database import Database
 from service.web.dashboard import Dashboard
 from service.web.server import address, listen, serving
@@ -85,9 +84,8 @@ def at_home(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def filled(url: str) -> str:
-    """A mirror in which something of everything is the case, at `url`."""
+    """The empty mirror at `url`, in which something of everything is the case from now on."""
     database = Database(url)
-    migrate.upgrade(database)
     with database.begin() as conn:
         fill(conn)
     database.close()

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from service.store import migrate
 from service.store import tables as t
 from service.store.database import Database
 from tests.cli.filled import EVIL, NOW, SECRET_OF_THE_SUPPRESSED
@@ -25,8 +24,8 @@ MARKUP = "<img src=x onerror=alert(1)>\"'&"
 
 
 @pytest.fixture
-def mirror(sqlite_url: str) -> str:
-    return filled(sqlite_url)
+def mirror(sqlite_mirror: str) -> str:
+    return filled(sqlite_mirror)
 
 
 async def text(dashboard: Served, path: str, status: int = 200) -> str:
@@ -40,8 +39,8 @@ def push_status(db: Database, push_id: int) -> str:
         return str(conn.execute(select(t.outbox.c.status).where(t.outbox.c.id == push_id)).scalar_one())
 
 
-async def test_every_page_answers_on_both_databases(database_url: str) -> None:
-    async with served(filled(database_url)) as dashboard:
+async def test_every_page_answers_on_both_databases(mirror_url: str) -> None:
+    async with served(filled(mirror_url)) as dashboard:
         for signed_in in (False, True):
             for path in PAGES:
                 page = await text(dashboard, path)
@@ -65,11 +64,8 @@ async def test_the_overview_says_why_it_is_not_in_sync_since_when_and_what_needs
         assert link in page
 
 
-async def test_an_empty_mirror_has_pages_too(sqlite_url: str) -> None:
-    database = Database(sqlite_url)
-    migrate.upgrade(database)
-    database.close()
-    async with served(sqlite_url) as dashboard:
+async def test_an_empty_mirror_has_pages_too(sqlite_mirror: str) -> None:
+    async with served(sqlite_mirror) as dashboard:
         for path in ("/", "/jobs", "/streams", "/outbox", "/conflicts", "/brake", "/rules", "/people", "/erasure"):
             await text(dashboard, path)
 

@@ -70,13 +70,13 @@ async def test_an_erasure_that_a_platform_breaks_off_says_how_far_it_went(
 
 
 async def test_a_decision_does_not_come_between_those_of_another_process(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    sqlite_mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk, "PATIENCE", 0.2)
-    other = Database(filled(sqlite_url))
+    other = Database(filled(sqlite_mirror))
     with other.begin() as conn:
         conn.execute(insert(t.conflicts).values(person_id=1, kind="both_changed", field="city", status="open"))
-    async with served(sqlite_url) as dashboard:
+    async with served(sqlite_mirror) as dashboard:
         await dashboard.sign_in()
         async with lease(other, "cycle"):
             assert (await dashboard.act("/conflicts/3/resolve", keep="onvoard")).status_code == 409

@@ -35,8 +35,8 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-def something_of_everything(sqlite_url: str) -> str:
-    database = Database(filled(sqlite_url))
+def something_of_everything(sqlite_mirror: str) -> str:
+    database = Database(filled(sqlite_mirror))
     details = [{"field": "city", "old": "Paris", "new": "Rome", "why": "newer record"}]
     held = {"platform": "onvoard", "operation": "patch_contact", "payload": {}, "lane": 1, "status": "held"}
     conflict = {"kind": "both_changed", "field": "city", "status": "open", "onvoard_value": "x" * 80}
@@ -46,7 +46,7 @@ def something_of_everything(sqlite_url: str) -> str:
         conn.execute(update(t.conflicts).where(t.conflicts.c.id == 1).values(kind="ambiguous_identity"))
         conn.execute(insert(t.outbox).values(person_id=1, **held | {"status": "dead", "last_error": "refused"}))
     database.close()
-    return sqlite_url
+    return sqlite_mirror
 
 
 async def signed_in(page: Watched, dashboard: Served) -> None:

@@ -25,8 +25,8 @@ BEYOND = {"web.host": "0.0.0.0"}  # as it is set; the tests' socket is on loopba
 
 
 @pytest.fixture
-def mirror(sqlite_url: str) -> str:
-    return filled(sqlite_url)
+def mirror(sqlite_mirror: str) -> str:
+    return filled(sqlite_mirror)
 
 
 def status_of(dashboard: Served) -> str:

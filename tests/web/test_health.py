@@ -38,15 +38,8 @@ async def served(
     database.close()
 
 
-def migrated(url: str) -> str:
-    database = Database(url)
-    migrate.upgrade(database)
-    database.close()
-    return url
-
-
-async def test_ready_when_everything_is_fit(database_url: str) -> None:
-    async with served(migrated(database_url)) as client:
+async def test_ready_when_everything_is_fit(mirror_url: str) -> None:
+    async with served(mirror_url) as client:
         alive, ready = await client.get("/healthz"), await client.get("/readyz")
     assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "reasons": []})
@@ -72,11 +65,10 @@ async def test_all_reasons_at_once_and_none_names_a_host() -> None:
     assert alive.status_code == 200
 
 
-async def test_a_database_that_hangs_is_looked_at_once(postgres_database: str) -> None:
-    migrated(postgres_database)
-    with psycopg.connect(postgres_database) as blocking:
+async def test_a_database_that_hangs_is_looked_at_once(postgres_mirror: str) -> None:
+    with psycopg.connect(postgres_mirror) as blocking:
         blocking.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
-        async with served(postgres_database, patience=0.3) as client:
+        async with served(postgres_mirror, patience=0.3) as client:
             answers = await asyncio.gather(*(client.get("/readyz") for _ in range(5)))
             waiting = blocking.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
             blocking.rollback()
@@ -127,11 +119,11 @@ HOUR = timedelta(hours=1)
     ],
 )  # fmt: skip
 async def test_a_job_to_which_the_scheduler_gives_no_turn(
-    sqlite_url: str, every: Any, overdue: timedelta | None, at_work: bool, ready: bool
+    sqlite_mirror: str, every: Any, overdue: timedelta | None, at_work: bool, ready: bool
 ) -> None:
     due = None if overdue is None else datetime.now(UTC) - overdue
     turn = {"name": "contacts", "every": every, "next_run_at": due, "at_work": at_work}
-    async with served(migrated(sqlite_url), turns=lambda: [turn]) as client:
+    async with served(sqlite_mirror, turns=lambda: [turn]) as client:
         answer = await client.get("/readyz")
     assert answer.status_code == (200 if ready else 503)
     since = due.isoformat(timespec="seconds") if due else ""

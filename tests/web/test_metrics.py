@@ -19,7 +19,7 @@ from starlette.requests import Request
 from service import settings
 from service.core.records import Platform
 from service.metrics import Requests
-from service.store import cursors, health, jobs, migrate, oddities, verifications
+from service.store import cursors, health, jobs, oddities, verifications
 from service.store import tables as t
 from service.store.database import Database
 from service.store.verifications import Verification
@@ -48,19 +48,18 @@ async def served(
 
 
 @pytest.fixture
-def mirror(database_url: str) -> str:
-    return filled(database_url)
+def mirror(mirror_url: str) -> str:
+    return filled(mirror_url)
 
 
 @pytest.fixture
-def lite(sqlite_url: str) -> str:
+def lite(sqlite_mirror: str) -> str:
     """For what is the same on both."""
-    return filled(sqlite_url)
+    return filled(sqlite_mirror)
 
 
-def filled(database_url: str) -> str:
-    database = Database(database_url)
-    migrate.upgrade(database)
+def filled(url: str) -> str:
+    database = Database(url)
     with database.begin() as conn:
         fill(conn)
         for age, wrong in ((2, 5), (1, 3)):
@@ -68,7 +67,7 @@ def filled(database_url: str) -> str:
             row = Verification(1, "onvoard.contacts", 200, wrong, 0, 0, 0, wrong / 200, 0.001, 0.05, False, False, at)
             verifications.record(conn, row)
     database.close()
-    return database_url
+    return url
 
 
 async def scraped(client: httpx.AsyncClient) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -111,11 +110,8 @@ async def test_nobody_is_named(mirror: str) -> None:
     assert not [word for word in ("@", "ann", "bob", "susan", "a-1", "ov-1", "do-1") if word in text]
 
 
-async def test_an_empty_mirror(database_url: str) -> None:
-    database = Database(database_url)
-    migrate.upgrade(database)
-    database.close()
-    async with served(database_url) as client:
+async def test_an_empty_mirror(mirror_url: str) -> None:
+    async with served(mirror_url) as client:
         found = await scraped(client)
     assert found["contact_bridge_outbox_pushes", ("opt_out", "onvoard", "pending")] == 0
     assert not [name for name, _ in found if "drift" in name]
@@ -297,13 +293,10 @@ async def test_a_database_that_is_away() -> None:
     assert (answer.status_code, answer.text) == (503, "the database is away\n")
 
 
-async def test_a_database_that_hangs_is_looked_at_once_and_holds_up_nobody(postgres_database: str) -> None:
-    database = Database(postgres_database)
-    migrate.upgrade(database)
-    database.close()
-    with psycopg.connect(postgres_database) as blocking:
+async def test_a_database_that_hangs_is_looked_at_once_and_holds_up_nobody(postgres_mirror: str) -> None:
+    with psycopg.connect(postgres_mirror) as blocking:
         blocking.execute("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
-        async with served(postgres_database, patience=2) as client:
+        async with served(postgres_mirror, patience=2) as client:
             asking = [asyncio.create_task(client.get("/metrics")) for _ in range(5)]
             missing = await client.get("/nothing")
             assert missing.status_code == 404 and not any(task.done() for task in asking), "the loop is free meanwhile"

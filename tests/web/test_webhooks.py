@@ -9,7 +9,7 @@ import json
 import statistics
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 from structlog.testing import capture_logs
 
 from service import settings
-from service.store import erasure, migrate
+from service.store import erasure
 from service.store import tables as t
 from service.store.database import Database
 from service.web import webhooks
@@ -80,25 +80,8 @@ async def receiving(url: str, **overrides: Any) -> AsyncIterator[Service]:
     database.close()
 
 
-def made(url: str) -> str:
-    with closing(Database(url)) as database:
-        migrate.upgrade(database)
-    return url
-
-
-@pytest.fixture
-def migrated(database_url: str) -> str:
-    return made(database_url)
-
-
-@pytest.fixture
-def on_sqlite(sqlite_url: str) -> str:
-    """For what no database has a say in."""
-    return made(sqlite_url)
-
-
-async def test_an_event_is_on_record_before_it_is_answered(migrated: str) -> None:
-    async with receiving(migrated) as service:
+async def test_an_event_is_on_record_before_it_is_answered(mirror_url: str) -> None:
+    async with receiving(mirror_url) as service:
         assert (await service.onvoard(saved())).status_code == 200
         assert (await service.digital(THIN)).status_code == 200
         first, second = service.events()
@@ -110,10 +93,10 @@ async def test_an_event_is_on_record_before_it_is_answered(migrated: str) -> Non
     assert (second.payload, second.subject) == (THIN, "8c1b")
 
 
-async def test_a_repeated_event_is_kept_once(migrated: str) -> None:
+async def test_a_repeated_event_is_kept_once(mirror_url: str) -> None:
     """OnVoard's by its id, Digital Onboarding's by body and `t`."""
     now = time.time()
-    async with receiving(migrated) as service:
+    async with receiving(mirror_url) as service:
         together = [service.onvoard(saved()), service.onvoard(saved()), service.onvoard(saved())]
         assert {answer.status_code for answer in await asyncio.gather(*together)} == {200}
         assert (await service.onvoard(saved(type="contact.created"))).status_code == 200
@@ -124,10 +107,10 @@ async def test_a_repeated_event_is_kept_once(migrated: str) -> None:
         assert len(service.events()) == 1 + 3
 
 
-async def test_wrong_or_no_signature_or_no_secret_is_401(on_sqlite: str) -> None:
+async def test_wrong_or_no_signature_or_no_secret_is_401(sqlite_mirror: str) -> None:
     body = json.dumps(saved()).encode()
     now = time.time()
-    async with receiving(on_sqlite) as service:
+    async with receiving(sqlite_mirror) as service:
         post = service.client.post
         assert (await post("/webhooks/onvoard", content=body)).status_code == 401
         assert (await service.onvoard(body, OTHER)).status_code == 401
@@ -140,13 +123,13 @@ async def test_wrong_or_no_signature_or_no_secret_is_401(on_sqlite: str) -> None
         assert (await service.digital(THIN, at=now + 310)).status_code == 401
         assert service.events() == [] and service.woken == 0
         assert (await service.digital(THIN, at=now - 290)).status_code == 200
-    async with receiving(on_sqlite, **dict.fromkeys(SECRETS)) as service:
+    async with receiving(sqlite_mirror, **dict.fromkeys(SECRETS)) as service:
         assert (await service.onvoard(saved(), "")).status_code == 401
         assert (await service.digital(THIN, "")).status_code == 401
 
 
-async def test_what_is_signed_is_a_setting(on_sqlite: str) -> None:
-    async with receiving(on_sqlite, **{"digital_onboarding.signed_string": "{body}"}) as service:
+async def test_what_is_signed_is_a_setting(sqlite_mirror: str) -> None:
+    async with receiving(sqlite_mirror, **{"digital_onboarding.signed_string": "{body}"}) as service:
         mac = hmac.new(SECRET.encode(), json.dumps(THIN).encode(), hashlib.sha256).hexdigest()
         header = {"x-signature": f"t={int(time.time())},s0={mac}"}
         answer = await service.client.post(
@@ -162,8 +145,8 @@ async def test_what_is_signed_is_a_setting(on_sqlite: str) -> None:
      b'{"a":' * 200 + b"1" + b"}" * 200],
     ids=["nothing", "words", "NaN", "no text", "list", "text", "null", "number", "endless", "deep"],
 )  # fmt: skip
-async def test_what_is_no_json_object_is_400(sqlite_url: str, body: bytes) -> None:
-    async with receiving(made(sqlite_url)) as service:
+async def test_what_is_no_json_object_is_400(sqlite_mirror: str, body: bytes) -> None:
+    async with receiving(sqlite_mirror) as service:
         assert (await service.onvoard(body)).status_code == 400
         assert (await service.digital(body)).status_code == 400
         assert service.events() == [] and service.woken == 0
@@ -184,9 +167,9 @@ async def test_what_is_no_json_object_is_400(sqlite_url: str, body: bytes) -> No
     ],
 )
 async def test_an_event_that_says_nothing_is_kept_with_the_reason(
-    on_sqlite: str, body: dict[str, Any], why: str
+    sqlite_mirror: str, body: dict[str, Any], why: str
 ) -> None:
-    async with receiving(on_sqlite) as service:
+    async with receiving(sqlite_mirror) as service:
         assert (await service.onvoard(body)).status_code == 200
         assert (await service.onvoard(body)).status_code == 200
         (event,) = service.events()
@@ -195,25 +178,25 @@ async def test_an_event_that_says_nothing_is_kept_with_the_reason(
 
 
 @pytest.mark.parametrize("thin", [{"type": "contact.updated"}, {**THIN, "type": "contact.deleted"}, {"a": 1}, {}])
-async def test_a_thin_event_that_says_nothing_is_kept_as_well(on_sqlite: str, thin: dict[str, Any]) -> None:
-    async with receiving(on_sqlite) as service:
+async def test_a_thin_event_that_says_nothing_is_kept_as_well(sqlite_mirror: str, thin: dict[str, Any]) -> None:
+    async with receiving(sqlite_mirror) as service:
         assert (await service.digital(thin)).status_code == 200
         (event,) = service.events()
     assert event.status == "ignored" and event.reason and event.payload == thin
 
 
-async def test_what_no_database_stores_is_replaced(migrated: str) -> None:
+async def test_what_no_database_stores_is_replaced(mirror_url: str) -> None:
     raw = json.dumps(saved(id="evt_\x00", type="contact.saved")).encode()
     raw = raw.replace(b'"Jane Doe"', b'"J\\u0000\\ud800\xed\xa0\x80ne", "\\u0000": 1e999, "n": 1e308')
-    async with receiving(migrated) as service:
+    async with receiving(mirror_url) as service:
         assert (await service.onvoard(raw)).status_code == 200
         (event,) = service.events()
     assert "\x00" not in event.id and event.payload["data"]["contact"]["name"].startswith("J\ufffd\ufffd")
 
 
 @pytest.mark.parametrize("path", ["onvoard", "digital-onboarding"])
-async def test_only_posts_are_taken(on_sqlite: str, path: str) -> None:
-    async with receiving(on_sqlite) as service:
+async def test_only_posts_are_taken(sqlite_mirror: str, path: str) -> None:
+    async with receiving(sqlite_mirror) as service:
         for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
             assert (await service.client.request(method, f"/webhooks/{path}")).status_code == 405
 
@@ -225,13 +208,13 @@ def sized(length: int) -> bytes:
     return body
 
 
-async def test_one_mebibyte_is_the_most(migrated: str) -> None:
+async def test_one_mebibyte_is_the_most(mirror_url: str) -> None:
     async def in_chunks(body: bytes) -> AsyncIterator[bytes]:
         for start in range(0, len(body), 100_000):
             yield body[start : start + 100_000]
 
     most, more = sized(LARGEST), sized(LARGEST + 1)
-    async with receiving(migrated) as service:
+    async with receiving(mirror_url) as service:
         for body, status in ((most, 200), (more, 413), (sized(8 * LARGEST), 413)):
             assert (await service.onvoard(body)).status_code == status
             chunked = await service.client.post("/webhooks/onvoard", content=in_chunks(body), headers=signed(body))
@@ -242,10 +225,10 @@ async def test_one_mebibyte_is_the_most(migrated: str) -> None:
 
 
 async def test_a_body_without_end_is_answered_and_cut_off(
-    on_sqlite: str, monkeypatch: pytest.MonkeyPatch
+    sqlite_mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "LINGER", 0.3)
-    async with receiving(on_sqlite) as service:
+    async with receiving(sqlite_mirror) as service:
         url = service.client.base_url
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(b"POST /webhooks/onvoard HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -262,9 +245,9 @@ async def test_a_body_without_end_is_answered_and_cut_off(
                 await pouring
 
 
-async def test_a_body_that_does_not_come_is_given_up(on_sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_come_is_given_up(sqlite_mirror: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "PATIENCE", 0.2)
-    async with receiving(on_sqlite) as service:
+    async with receiving(sqlite_mirror) as service:
         url = service.client.base_url
         for begun, status in ((b'{"id"', b" 408 "), (b"", b"")):
             reader, writer = await asyncio.open_connection(url.host, url.port)
@@ -288,11 +271,11 @@ async def test_no_database_is_503_and_the_log_names_nobody() -> None:
 
 
 async def test_a_database_that_hangs_is_503_and_the_repetition_is_kept_once(
-    postgres_database: str, monkeypatch: pytest.MonkeyPatch
+    postgres_mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "PATIENCE", 0.3)
-    async with receiving(made(postgres_database)) as service:
-        with psycopg.connect(postgres_database) as blocking:
+    async with receiving(postgres_mirror) as service:
+        with psycopg.connect(postgres_mirror) as blocking:
             blocking.execute("LOCK TABLE webhook_events IN ACCESS EXCLUSIVE MODE")
             assert {(await service.onvoard(saved(number))).status_code for number in (1, 2)} == {503}
         assert (await service.onvoard(saved(1))).status_code == 200
@@ -300,8 +283,8 @@ async def test_a_database_that_hangs_is_503_and_the_repetition_is_kept_once(
         assert sorted(event.id for event in service.events()) == ["evt_1", "evt_2"]
 
 
-async def test_a_burst_is_answered_at_once_and_kept_whole(migrated: str) -> None:
-    async with receiving(migrated) as service:
+async def test_a_burst_is_answered_at_once_and_kept_whole(mirror_url: str) -> None:
+    async with receiving(mirror_url) as service:
         numbers, took = iter(range(300)), list[float]()
 
         async def sender() -> None:
@@ -319,8 +302,8 @@ async def test_a_burst_is_answered_at_once_and_kept_whole(migrated: str) -> None
     assert statistics.median(took) < 0.2  # 50 ms are promised; the machine has other things to do
 
 
-async def test_of_suppressed_people_no_payload_is_kept(migrated: str) -> None:
-    async with receiving(migrated) as service:
+async def test_of_suppressed_people_no_payload_is_kept(mirror_url: str) -> None:
+    async with receiving(mirror_url) as service:
         with service.db.begin() as conn:
             erasure.suppress(conn, {"id": "ct_1", "email": JANE, "suppressed": True}, 0, datetime.now(UTC))
         review = {"id": "rv_1", "reviewer": {"email": JANE.upper()}}
