@@ -35,7 +35,7 @@ class Position:
         if times:
             oldest = whole(min(times))
             bound = oldest + SECOND
-            again = sum(whole(when) == oldest for when in times)  # what the next request would read once more
+            again = sum(when < bound for when in times)  # what the next request would read once more
             crowded = again * 3 > len(times) and whole(max(times)) - oldest <= SECOND
             # Without a bound, what comes in at the top would shift the pages.
             if self.before is None or (bound < self.before and not crowded):

@@ -150,7 +150,7 @@ class Inbox:
     async def _contact_with(self, email: str) -> str | None:
         """The id of OnVoard's contact with this address, which is saved; None where there is none."""
         page = await self.onvoard.client.contacts.list(email=email, page_size=1)
-        await self.db.run(lambda conn: self.onvoard.streams["contacts"].save(conn, page.items))
+        await self.db.run(lambda conn: self.onvoard.streams["contacts"].keep(conn, page.items))
         return page.items[0].id if page.items else None
 
     # Digital Onboarding

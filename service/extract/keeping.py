@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from math import inf
+from types import MappingProxyType
 from typing import Any
 
 from service.errors import DatabaseError
@@ -13,29 +15,34 @@ from service.store.database import Connection, Database
 
 ENOUGH = 2_000
 """Records of a transaction, about."""
+AHEAD = 2
+"""Transactions that are handed over: while one is written another one is ready, so that the database does not wait for
+an event loop that is busy reading."""
 PATIENCE = 2.0
 """Seconds for which a page waits for others, about."""
 
-Then = Callable[[Connection], None]
+Then = Callable[[Connection, Mapping[Any, Any]], None]
 
 
 @dataclass(slots=True)
 class _Waiting:
     since: float = inf  # by the event loop's clock
     items: list[Any] = field(default_factory=list)
-    then: dict[object, Then] = field(default_factory=dict)
+    then: dict[Then, dict[Any, Any]] = field(default_factory=dict)
     enough: bool = False  # somebody is about to write it
     taken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Keeper:
     """Pages come in any order; `save(connection, items)` keeps them. What follows from a page, such as how far a window
-    is read with it, is on record with it or after it, never before (law 7)."""
+    is read with it, is on record with it or after it, never before (law 7): once a transaction has failed all later
+    ones do, with the same error."""
 
-    def __init__(self, db: Database, save: Callable[[Connection, Sequence[Any]], None]) -> None:
+    def __init__(self, db: Database, save: Callable[[Connection, list[Any]], None]) -> None:
         self._db, self._save = db, save
-        self._turn = asyncio.Lock()
+        self._slots = asyncio.Semaphore(AHEAD)
         self._waiting = _Waiting()
+        self._last: Future[None] | None = None
 
     async def __aenter__(self) -> Keeper:
         return self
@@ -45,42 +52,40 @@ class Keeper:
         if not isinstance(error, DatabaseError):
             await self.flush()
 
-    async def add(self, items: Sequence[Any], then: Then | None = None, subject: object = None) -> None:
-        """Waits only while more has come in than is being written. What follows takes the place of what followed from
-        an earlier page about the same `subject`."""
+    async def add(
+        self, items: Sequence[Any], then: Then | None = None, about: Mapping[Any, Any] = MappingProxyType({})
+    ) -> None:
+        """Waits only while more has come in than is being written. `then(connection, about)` follows, once for all
+        pages that name it: what they are `about` is put together, and the last word about the same key counts."""
         waiting, now = self._waiting, asyncio.get_running_loop().time()
         waiting.since = min(waiting.since, now)
         waiting.items += items
         if then is not None:
-            waiting.then[object() if subject is None else subject] = then
+            waiting.then.setdefault(then, {}).update(about)
         if waiting.enough:
             await waiting.taken.wait()
         elif len(waiting.items) >= ENOUGH or now - waiting.since >= PATIENCE:
             waiting.enough = True
-            await self.flush()
+            async with self._slots:
+                await self.flush()
 
-    async def flush(self, then: Then | None = None) -> None:
+    async def flush(self, then: Callable[[Connection], None] | None = None) -> None:
         """Everything that came in before; and what follows from that."""
-        async with self._turn:
-            taken, self._waiting = self._waiting, _Waiting()
-            taken.taken.set()
-            if then is not None:
-                taken.then[object()] = then
-            try:
-                if taken.items or taken.then:
-                    await self._db.run(lambda conn: self._keep(conn, taken))
-            except BaseException:
-                self._put_back(taken)
-                raise
+        taken, self._waiting = self._waiting, _Waiting()
+        taken.taken.set()
+        if then is not None:
+            taken.then[lambda conn, _: then(conn)] = {}
+        if taken.items or taken.then:
+            before = self._last
+            self._last = self._db.submit(lambda conn: self._keep(conn, taken, before))
+        if (last := self._last) is not None:
+            if not last.done():  # whoever is cancelled meanwhile takes nothing back: it has been handed over
+                await asyncio.shield(asyncio.wrap_future(last))
+            last.result()
 
-    def _put_back(self, taken: _Waiting) -> None:
-        """Or what follows from a later page would hide that these are lost."""
-        later = self._waiting
-        since, items, then = min(taken.since, later.since), taken.items + later.items, taken.then | later.then
-        self._waiting = _Waiting(since, items, then)
-        later.taken.set()
-
-    def _keep(self, conn: Connection, taken: _Waiting) -> None:
+    def _keep(self, conn: Connection, taken: _Waiting, before: Future[None] | None) -> None:
+        if before is not None:  # it is done: the database works in the order of what it is given
+            before.result()
         self._save(conn, taken.items)
-        for then in taken.then.values():
-            then(conn)
+        for then, about in taken.then.items():
+            then(conn, about)

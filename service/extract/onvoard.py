@@ -17,7 +17,7 @@ from service.core import windows
 from service.core.records import Platform
 from service.core.windows import EPOCH, LEAD, PAGE, SECOND, Position
 from service.errors import NotFound, RuleBroken, SuspiciouslyEmpty
-from service.extract.keeping import Keeper, Then
+from service.extract.keeping import Keeper
 from service.extract.listings import listings
 from service.extract.refused import refuse
 from service.platforms.onvoard.wire import Page, is_last
@@ -26,6 +26,7 @@ from service.store import absorb, cursors, mirror, slices, verifications
 from service.store import tables as t
 from service.store.database import Connection, Database
 from service.store.lease import lease
+from service.store.mirror import Row
 from service.store.tables import Table
 from service.store.together import Together
 
@@ -45,14 +46,18 @@ WINDOWS = 16
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One list that is filtered by time. `fetch(before, after, page)` reads a page, `dated_by` names the time that it
-    sorts by."""
+    sorts by, `rows` makes of its records what `save` keeps: the database waits for nobody's Python."""
 
     name: str
     table: Table
     dated_by: str
     fetch: Callable[[datetime | None, datetime | None, int], Awaitable[Page[Any]]]
-    save: Callable[[Connection, Sequence[Any]], None]
+    rows: Callable[[Sequence[Any]], list[Row]]
+    save: Callable[[Connection, list[Row]], None]
     retrieve: Callable[[str], Awaitable[Any]]
+
+    def keep(self, conn: Connection, records: Sequence[Any]) -> None:
+        self.save(conn, self.rows(records))
 
     def when(self, record: Any) -> datetime | None:
         return getattr(record, self.dated_by)  # type: ignore[no-any-return]
@@ -90,7 +95,7 @@ class OnvoardReader:
         self.listings = listings(client)
 
     def _save_all(self, stream: Stream) -> Callable[[Sequence[Any]], Awaitable[None]]:
-        return lambda records: self.db.run(lambda conn: stream.save(conn, records))
+        return lambda records: self.db.run(lambda conn: stream.keep(conn, records))
 
     def _streams(self) -> list[Stream]:
         c = self.client
@@ -104,20 +109,24 @@ class OnvoardReader:
             return c.contact_activities.list(page=page, page_size=PAGE, before=before, after=after)
 
         return [
-            Stream("contacts", t.onvoard_contacts, "created_at", created(c.contacts), self._save_contacts,
-                   c.contacts.retrieve),
-            Stream("reviews", t.onvoard_reviews, "created_at", created(c.reviews), absorb.reviews, c.reviews.retrieve),
-            Stream("activities", t.onvoard_activities, "occurred_at", happened, self._save_activities,
-                   c.contact_activities.retrieve),
+            Stream("contacts", t.onvoard_contacts, "created_at", created(c.contacts),
+                   self._contact_rows, self._save_contacts, c.contacts.retrieve),
+            Stream("reviews", t.onvoard_reviews, "created_at", created(c.reviews),
+                   absorb.record_rows, absorb.reviews, c.reviews.retrieve),
+            Stream("activities", t.onvoard_activities, "occurred_at", happened,
+                   absorb.activity_rows, self._save_activities, c.contact_activities.retrieve),
             Stream("records", t.onvoard_resource_records, "created_at", created(c.resource_records),
-                   absorb.resource_records, c.resource_records.retrieve),
+                   absorb.record_rows, absorb.resource_records, c.resource_records.retrieve),
         ]  # fmt: skip
 
-    def _save_contacts(self, conn: Connection, contacts: Sequence[Any]) -> None:
-        absorb.onvoard_contacts(conn, contacts, run_id=self.run_id, now=self.now())
+    def _contact_rows(self, contacts: Sequence[Any]) -> list[Row]:
+        return absorb.contact_rows(contacts, self.now())
 
-    def _save_activities(self, conn: Connection, records: Sequence[Any]) -> None:
-        absorb.want_reread(conn, absorb.activities(conn, records, self.now()))
+    def _save_contacts(self, conn: Connection, rows: list[Row]) -> None:
+        absorb.onvoard_contacts(conn, rows, run_id=self.run_id, now=self.now())
+
+    def _save_activities(self, conn: Connection, rows: list[Row]) -> None:
+        absorb.want_reread(conn, absorb.activities(conn, rows, self.now()))
 
     async def _refuse(self, name: str, page: Page[Any]) -> None:
         """A record without an id cannot be kept: a dead letter names it."""
@@ -151,7 +160,7 @@ class OnvoardReader:
             async for step in self.walk(stream, None, since - OVERLAP):
                 began = began or step.page.server_time
                 read += len(step.page.items)
-                await keeper.add(step.page.items)
+                await keeper.add(stream.rows(step.page.items))
                 self.progress.advance(name, len(step.page.items))
             await keeper.flush(lambda conn: cursors.put(conn, f"onvoard.{name}", began or since, self.now()))
         return read
@@ -234,20 +243,14 @@ class OnvoardReader:
         async for step in self.walk(stream, window["reached"], window["lower"]):
             steps += 1
             items = self._within(stream, step.page.items, since, until)
-            await keeper.add(items, self._moved(window, step), subject=window["id"])
+            moved = {} if step.reached is None else {window["id"]: (step.reached, step.last)}
+            await keeper.add(stream.rows(items), cursors.move_windows, moved)
             read += len(items)
             self.progress.advance(stream.name, len(items))
             if pages is not None and steps >= pages and step.reached is not None and not step.last:
                 await self._split(stream, window, step.reached)
                 break
         return read
-
-    @staticmethod
-    def _moved(window: dict[str, Any], step: Step) -> Then | None:
-        reached = step.reached
-        if reached is None:
-            return None
-        return lambda conn: cursors.move_window(conn, window["id"], reached, done=step.last)
 
     async def _split(self, stream: Stream, window: dict[str, Any], at: datetime) -> None:
         spans = await self.cut(stream, window["lower"], at)

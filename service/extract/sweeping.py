@@ -4,8 +4,10 @@ slice by slice, so that no record was last read longer ago than a limit."""
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from service.core import windows
 from service.core.windows import EPOCH, LEAD, PAGE
@@ -130,7 +132,7 @@ class Sweeper:
                 span.pages += 1
                 span.read += len(items)
                 seen |= {item.id for item in items}
-                await keeper.add(items, self._compared(stream, span, step.reached, seen))
+                await keeper.add(stream.rows(items), self._compared(stream, span, step.reached, seen))
                 if step.reached is not None:
                     span.reached = step.reached
                     seen = frozenset(i.id for i in items if (when := stream.when(i)) is None or when < span.reached)
@@ -146,7 +148,7 @@ class Sweeper:
             return None
         upper = span.reached
 
-        def compare(conn: Connection) -> None:
+        def compare(conn: Connection, _: Mapping[Any, Any]) -> None:
             span.missing |= mirror.ids_between(conn, stream.table, stream.dated_by, lower, upper) - seen
 
         return compare

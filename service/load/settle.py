@@ -30,7 +30,8 @@ class Settler:
     def onvoard_contacts(self, conn: Connection, answered: Sequence[tuple[Row, Any]], now: datetime) -> None:
         """The answers to patches."""
         said = {row["target"]: mirror.raw_of(conn, row["target"]) for row, _ in answered if row["lane"] == Lane.OPT_OUT}
-        absorb.onvoard_contacts(conn, [contact for _, contact in answered], run_id=self.run_id, now=now, own=True)
+        rows = absorb.contact_rows((contact for _, contact in answered), now)
+        absorb.onvoard_contacts(conn, rows, run_id=self.run_id, now=now, own=True)
         settlement = self._begin(conn, (row["person_id"] for row, _ in answered), now)
         for row, contact in answered:
             if contact.suppressed:
@@ -89,7 +90,7 @@ class Settler:
 
     def found_on_onvoard(self, conn: Connection, row: Row, contact: Any, why: str, now: datetime) -> None:
         """The contact is not what the push rests on: it is read, and decided about anew."""
-        absorb.onvoard_contacts(conn, [contact], run_id=self.run_id, now=now)
+        absorb.onvoard_contacts(conn, absorb.contact_rows([contact], now), run_id=self.run_id, now=now)
         if contact.id != row["target"] and not mirror.raw_of(conn, contact.id):  # nobody may know who that is
             outbox.mark(conn, [row["id"]], "dead", now, "the e-mail belongs to somebody who was erased")
             return
@@ -112,7 +113,7 @@ class Settler:
         outbox.mark(conn, [row["id"]], "cancelled", now, "the contact was deleted on OnVoard")
 
     def activities(self, conn: Connection, answered: Sequence[tuple[Row, Any]], now: datetime) -> None:
-        absorb.activities(conn, [activity for _, activity in answered], now, own=True)
+        absorb.activities(conn, absorb.activity_rows(activity for _, activity in answered), now, own=True)
         settlement = self._begin(conn, (), now)
         for row, _ in answered:
             settlement.done(row)
@@ -259,7 +260,8 @@ class Settler:
 
     def onvoard_creations(self, conn: Connection, answered: Sequence[tuple[Row, Any]], now: datetime) -> None:
         """The answers to creations, each of another contact."""
-        absorb.onvoard_contacts(conn, [contact for _, contact in answered], run_id=self.run_id, now=now, own=True)
+        rows = absorb.contact_rows((contact for _, contact in answered), now)
+        absorb.onvoard_contacts(conn, rows, run_id=self.run_id, now=now, own=True)
         suppressed = [row["id"] for row, contact in answered if contact.suppressed]
         if suppressed:
             outbox.mark(conn, suppressed, "cancelled", now, SUPPRESSED)

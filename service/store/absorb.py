@@ -31,21 +31,28 @@ def row_of(record: Any) -> Row:
     return dict(zip(names, values(record), strict=True))
 
 
+def record_rows(records: Iterable[Any]) -> list[Row]:
+    return [row_of(record) for record in records]
+
+
 @cache
 def _columns(kind: Any) -> tuple[tuple[str, ...], attrgetter[Any]]:
     names = tuple(field.name for field in fields(kind) if field.name != "extras")
     return names, attrgetter(*names)
 
 
-def onvoard_contacts(
-    conn: Connection, contacts: Iterable[Any], *, run_id: int, now: datetime, own: bool = False
-) -> None:
-    """OnVoard contacts as read, or as answered to a write of ours (`own`). Suppressed ones leave the mirror instead.
+def contact_rows(contacts: Iterable[Any], now: datetime) -> list[Row]:
+    """OnVoard contacts as the client read them at `now` -> their rows, for `onvoard_contacts`; without the database."""
+    return [mirror.onvoard_contact_row(row_of(contact), now) for contact in contacts]
+
+
+def onvoard_contacts(conn: Connection, rows: list[Row], *, run_id: int, now: datetime, own: bool = False) -> None:
+    """Rows of `contact_rows`, as read or as answered to a write of ours (`own`). Suppressed ones leave the mirror
+    instead.
 
     Of somebody erased nothing is kept, whatever is lifted over there; a new contact with their address, or naming their
     unique_id, is one of theirs.
     """
-    rows = [row_of(contact) for contact in contacts]
     stones = erasure.states(conn, [row["id"] for row in rows])
     erased = erasure.erased_among(conn, [row["email"] for row in rows], map(_link, rows), for_good=True)
     others = erasure.of_the_living(conn, erased) if erased else ()
@@ -65,7 +72,8 @@ def onvoard_contacts(
             continue
         if row["id"] in stones:
             erasure.revive(conn, row)
-        living.append(mirror.onvoard_contact_row(row, now) | {"unexamined": watched})
+        row["unexamined"] = watched
+        living.append(row)
     mirror.save_onvoard_contacts(conn, living, own=own)
 
 
@@ -83,18 +91,23 @@ def _link(row: Row) -> str | None:
 _KNOWN_ACTIVITIES = select(t.onvoard_activities.c.id).where(bulk.among(t.onvoard_activities.c.id, "ids"))
 
 
-def activities(
-    conn: Connection, records: Iterable[Any], now: datetime, *, own: bool = False
-) -> dict[str, datetime | None]:
-    """As a pull brings them, or as answered to pushes of ours (`own`). -> the contacts to whom something new has
-    happened, and when last (None: nobody says); the bridge's own activities aside"""
-    rows = _without_suppressed(conn, [row_of(record) for record in records], "contact_id", "contact_email")
+def activity_rows(records: Iterable[Any]) -> list[Row]:
+    """Activities as the client read them -> their rows, for `activities`; without the database."""
+    rows = [row_of(record) for record in records]
+    for row in rows:
+        sync_id = (row["record_data"] or {}).get("sync_id")
+        row["sync_id"] = sync_id if isinstance(sync_id, str) else None
+    return rows
+
+
+def activities(conn: Connection, rows: list[Row], now: datetime, *, own: bool = False) -> dict[str, datetime | None]:
+    """Rows of `activity_rows`, as a pull brings them, or as answered to pushes of ours (`own`). -> the contacts to whom
+    something new has happened, and when last (None: nobody says); the bridge's own activities aside"""
+    rows = _without_suppressed(conn, rows, "contact_id", "contact_email")
     known = set(conn.execute(_KNOWN_ACTIVITIES, {"ids": [row["id"] for row in rows]}).scalars())
     watch = watching.watch(conn)
     for row in rows:
         row["unexamined"] = watch.marks(Source.ACTIVITIES, row["occurred_at"])
-        sync_id = (row["record_data"] or {}).get("sync_id")
-        row["sync_id"] = sync_id if isinstance(sync_id, str) else None
     mirror.save_records(conn, t.onvoard_activities, rows)
     if not own:
         announcements.heard(conn, (row for row in rows if row["id"] not in known), now)
@@ -106,18 +119,19 @@ def _when(row: Row) -> datetime:
     return row["occurred_at"] or END
 
 
-def reviews(conn: Connection, records: Iterable[Any]) -> None:
+def reviews(conn: Connection, rows: list[Row]) -> None:
+    """Rows of `record_rows`."""
     watch = watching.watch(conn)
-    rows = [row_of(record) | {"deleted_at": None} for record in records]
     for row in rows:
+        row["deleted_at"] = None
         row["unexamined"] = watch.marks(Source.REVIEWS, row["created_at"])
     rows = _without_suppressed(conn, rows, "reviewer_contact_id", "reviewer_email")
     mirror.save_records(conn, t.onvoard_reviews, rows)
 
 
-def resource_records(conn: Connection, records: Iterable[Any]) -> None:
-    rows = traces.silent(conn, map(row_of, records))
-    mirror.save_records(conn, t.onvoard_resource_records, rows)
+def resource_records(conn: Connection, rows: list[Row]) -> None:
+    """Rows of `record_rows`."""
+    mirror.save_records(conn, t.onvoard_resource_records, traces.silent(conn, rows))
 
 
 def _without_suppressed(conn: Connection, rows: list[Row], key: str, email: str) -> list[Row]:

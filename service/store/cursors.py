@@ -181,8 +181,15 @@ def windows_began(conn: Connection, stream: str) -> datetime | None:
     return conn.execute(select(func.max(t.windows.c.upper)).where(t.windows.c.stream == stream)).scalar()
 
 
-def move_window(conn: Connection, window_id: int, reached: datetime, *, done: bool) -> None:
-    conn.execute(update(t.windows).where(t.windows.c.id == window_id).values(reached=reached, done=done))
+_MOVED = update(t.windows).where(t.windows.c.id == bindparam("window")).values(
+    reached=bindparam("to"), done=bindparam("over")
+)
+
+
+def move_windows(conn: Connection, moved: Mapping[int, tuple[datetime, bool]]) -> None:
+    """By id: how far each is read, and whether that is all of it."""
+    if moved:
+        conn.execute(_MOVED, [{"window": key, "to": to, "over": over} for key, (to, over) in moved.items()])
 
 
 def close_windows(conn: Connection, stream: str) -> None:

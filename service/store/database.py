@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from pathlib import Path
@@ -118,11 +118,11 @@ class Database:
     async def run(self, work: Callable[[Connection], T], *, first: bool = False) -> T:
         """`work` in one write transaction, in the one writer thread; the same errors as `begin`. What goes `first`
         waits for no other work of this process, and on SQLite for one transaction at most: it has to be short."""
-        if self._writer is None or self._first is None:
+        if self._first is None:
             return self._transaction(work)
-        loop = asyncio.get_running_loop()
         if not first:
-            return await loop.run_in_executor(self._writer, copy_context().run, self._in_turn, work)
+            return await asyncio.wrap_future(self.submit(work))
+        loop = asyncio.get_running_loop()
         if self._lingering is not None:
             self._lingering.cancel()
         try:
@@ -130,6 +130,17 @@ class Database:
         finally:
             if self._precedence is not None:
                 self._lingering = loop.call_later(LINGER, self._precedence.drop)
+
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """The same, not waited for: the writer does what it is given in that order."""
+        if self._writer is not None:
+            return self._writer.submit(copy_context().run, self._in_turn, work)
+        done: Future[T] = Future()
+        try:
+            done.set_result(self._transaction(work))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
     def _in_turn(self, work: Callable[[Connection], T]) -> T:
         if self._precedence is not None:

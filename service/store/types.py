@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, String
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+_NO_OFFSET = len("2026-01-31T09:30:00.000000")
 Id = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -52,7 +53,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def iso(value: datetime) -> str:
     """2026-01-31T09:30:00.000000Z"""
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat(timespec="microseconds")[:_NO_OFFSET] + "Z"
 
 
 def document(value: Any) -> str:

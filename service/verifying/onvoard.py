@@ -182,7 +182,7 @@ class ComparedOnVoard:
         what it should hold: it is saved for a trial, or for good by a repair."""
         with verifications.trial(conn) as attempt:
             verifications.forget_answer(conn, self.table, record.id)
-            self.stream.save(conn, [record])
+            self.stream.keep(conn, [record])
             after = self._row(conn, record.id)
             if before is not None and after is not None and not is_news(before, after):
                 self._keep_edit_time(conn, before)

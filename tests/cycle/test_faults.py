@@ -156,7 +156,7 @@ async def test_a_platform_that_is_down_ends_a_sync_soon_and_nothing_is_lost(worl
     assert {row["status"] for row in world.rows("SELECT status FROM outbox WHERE lane > 0")} <= {"pending", "done"}
     world.sandbox.clear_faults()
     async with asyncio.timeout(10):
-        while pace.state.breaker == "open":  # for longer, where a probe has failed meanwhile
+        while pace.state.breaker == "open":  # noqa: ASYNC110 (for longer, where a probe has failed meanwhile)
             await asyncio.sleep(0.05)
     await world.sync()
     assert world.unequal() == [] and len(world.ov.contacts) == len(NAMES) + len(names)

@@ -243,7 +243,8 @@ async def test_what_comes_in_while_it_is_looked_for_is_neither_missing_nor_count
         record = await retrieve(contact_id)
         if contact_id == ann:
             restored.append(ann)
-            await world.db.run(lambda conn: absorb.onvoard_contacts(conn, [record], run_id=1, now=world.clock.now()))
+            rows = absorb.contact_rows([record], world.clock.now())
+            await world.db.run(lambda conn: absorb.onvoard_contacts(conn, rows, run_id=1, now=world.clock.now()))
         return record
 
     contacts.retrieve = retrieve_slowly  # type: ignore[method-assign]
@@ -298,7 +299,8 @@ async def test_a_row_that_moves_while_its_platform_is_asked(world: World) -> Non
         if len(asked) == 1:
             world.ov.edit_contact("ann@example.com", city="Oslo")
             heard = await retrieve(contact_id)
-            await world.db.run(lambda conn: absorb.onvoard_contacts(conn, [heard], run_id=1, now=world.clock.now()))
+            rows = absorb.contact_rows([heard], world.clock.now())
+            await world.db.run(lambda conn: absorb.onvoard_contacts(conn, rows, run_id=1, now=world.clock.now()))
         return record
 
     contacts.retrieve = retrieve_slowly  # type: ignore[method-assign]

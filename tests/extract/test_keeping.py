@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +23,8 @@ class Kept:
     """A database of items and of how far each window is read; some of its transactions fail, before or after they have
     written."""
 
-    def __init__(self, failing: Sequence[bool]) -> None:
-        self.db = Database("sqlite://", inline=True)
+    def __init__(self, failing: Sequence[bool], path: Path | None = None) -> None:
+        self.db = Database(f"sqlite:///{path}" if path else "sqlite://", inline=path is None)
         self.failing, self.transactions = list(failing), 0
         with self.db.begin() as conn:
             conn.execute(text("CREATE TABLE items (window_id, number, PRIMARY KEY (window_id, number))"))
@@ -36,9 +37,9 @@ class Kept:
         if self.failing and self.failing.pop(0):
             raise DatabaseError("as it was told")
 
-    def reach(self, window: int, number: int) -> keeping.Then:
-        row = {"w": window, "n": number}
-        return lambda conn: conn.execute(text("INSERT OR REPLACE INTO reached VALUES (:w, :n)"), row) and None
+    def reach(self, conn: Connection, read: Mapping[int, int]) -> None:
+        for window, number in read.items():
+            conn.execute(text("INSERT OR REPLACE INTO reached VALUES (:w, :n)"), {"w": window, "n": number})
 
     def promised(self) -> tuple[set[Any], dict[int, int]]:
         with self.db.begin(write=False) as conn:
@@ -50,40 +51,51 @@ class Kept:
     pages=st.lists(st.integers(1, 60), min_size=1, max_size=12),
     windows=st.integers(1, 4),
     failing=st.lists(st.booleans(), max_size=8),
+    in_a_thread=st.booleans(),
 )
 def test_how_far_a_window_is_read_is_never_ahead_of_what_is_kept(
-    pages: list[int], windows: int, failing: list[bool]
+    pages: list[int], windows: int, failing: list[bool], in_a_thread: bool
 ) -> None:
-    kept = Kept(failing)
-    keeper = Keeper(kept.db, kept.save)
+    """Also while transactions wait behind one that fails; whoever goes on from what is on record misses nothing."""
+    reads = [(sum(pages[:n]), sum(pages[: n + 1])) for n in range(len(pages))]
 
-    def check() -> None:
+    async def window(keeper: Keeper, kept: Kept, name: int, reached: int) -> None:
+        for begin, end in reads:
+            if begin >= reached:
+                await keeper.add([(name, number) for number in range(begin, end)], kept.reach, {name: end})
+                check(kept)
+                await asyncio.sleep(0)
+
+    def check(kept: Kept) -> dict[int, int]:
         items, reached = kept.promised()
-        for window, number in reached.items():
-            assert {(window, n) for n in range(number)} <= items
+        for name, number in reached.items():
+            assert {(name, n) for n in range(number)} <= items
+        return reached
 
-    async def window(name: int) -> None:
-        read = 0
-        for page in pages:
-            items = [(name, number) for number in range(read, read + page)]
-            read += page
-            with suppress(DatabaseError):  # a caller that goes on regardless
-                await keeper.add(items, kept.reach(name, read), subject=name)
-            check()
-            await asyncio.sleep(0)
+    async def run(kept: Kept) -> bool:
+        """-> whether it failed, as everything did that was asked of this keeper from then on"""
+        keeper, reached = Keeper(kept.db, kept.save), check(kept)
+        told = await asyncio.gather(
+            *(window(keeper, kept, name, reached.get(name, 0)) for name in range(windows)), return_exceptions=True
+        )
+        try:
+            await keeper.flush()
+        except DatabaseError:
+            with pytest.raises(DatabaseError):
+                await keeper.flush(lambda conn: kept.reach(conn, {0: 10**6}))
+            return True
+        finally:
+            check(kept)
+        assert told == [None] * windows
+        return False
 
-    async def all_of_them() -> None:
-        await asyncio.gather(*(window(name) for name in range(windows)))
-        for _ in range(len(failing) + 1):
-            try:
-                await keeper.flush()
-            except DatabaseError:
-                check()
-
-    with pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(keeping, "ENOUGH", 100)
-        asyncio.run(all_of_them())
-    items, reached = kept.promised()
+        kept = Kept(failing, Path(folder, "mirror.db") if in_a_thread else None)
+        while asyncio.run(run(kept)):
+            pass
+        items, reached = kept.promised()
+        kept.db.close()
     assert reached == dict.fromkeys(range(windows), sum(pages))
     assert items == {(name, number) for name in range(windows) for number in range(sum(pages))}
 
