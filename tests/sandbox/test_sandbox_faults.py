@@ -205,7 +205,7 @@ def test_the_console_tells_what_it_can_do(sandbox: Sandbox) -> None:
 def test_it_starts_at_once_and_on_given_ports() -> None:
     begun = time.monotonic()
     with Sandbox() as first:
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 4
         port = int(first.onvoard_url.rsplit(":", 1)[1])
         with pytest.raises(OSError):
             Sandbox(onvoard_port=port).start()
