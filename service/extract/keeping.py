@@ -66,8 +66,11 @@ class Keeper:
             await waiting.taken.wait()
         elif len(waiting.items) >= ENOUGH or now - waiting.since >= PATIENCE:
             waiting.enough = True
-            async with self._slots:
-                await self.flush()
+            try:
+                async with self._slots:
+                    await self.flush()
+            finally:
+                waiting.enough = False  # whoever is cancelled before its turn leaves it to the next one
 
     async def flush(self, then: Callable[[Connection], None] | None = None) -> None:
         """Everything that came in before; and what follows from that."""

@@ -22,8 +22,9 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 import stamina
 import stamina.instrumentation
+from yarl import URL
 
-from service.errors import OutcomeUnknown, PlatformError, RuleBroken, Unreachable, Verdict
+from service.errors import OutcomeUnknown, PlatformError, RuleBroken, Unreachable, UsageError, Verdict
 from service.metrics import Requests
 from service.platforms.connections import Connections
 from service.platforms.judging import Call as Call
@@ -69,7 +70,7 @@ class Transport:
     """One platform's HTTP.
 
     `http` takes the place of the network (simulation); `now` is the local clock; in `meter` every attempt is counted.
-    RuleBroken for a base URL that is not https and not loopback.
+    RuleBroken for a base URL that is not https and not loopback, UsageError for a proxy that none can be asked by.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Transport:
             _certificates(),
             connect_timeout=self._limits.connect_timeout,
             read_timeout=self._limits.read_timeout,
-            proxy=_proxy(self.base_url),
+            proxy=_proxy(self.base_url, platform),
         )
         self._auth = auth or httpx.Auth()
 
@@ -274,13 +275,25 @@ def _headers(json: object, form: str | None) -> dict[str, str]:
     return _ALWAYS | {"Content-Type": "application/json"} if json is not None else _ALWAYS
 
 
-def _proxy(base_url: str) -> str | None:
-    """What the environment names; no proxy leads to one's own machine."""
+def _proxy(base_url: str, platform: str) -> str | None:
+    """What the environment names; no proxy leads to one's own machine. UsageError, which never quotes it: not a URL,
+    or not of an HTTP proxy."""
     parts, proxies = urlsplit(base_url), getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if proxy is None or _is_loopback(parts.hostname or "") or proxy_bypass(parts.hostname or ""):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        scheme, host = URL(proxy).scheme, URL(proxy).host
+    except ValueError:
+        scheme, host = "", None
+    if scheme not in ("http", "https") or not host:
+        named = "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
+        raise UsageError(
+            f"{platform}: the proxy in {named} must be an http:// or https:// URL",
+            hint="percent-encode what is special in its password",
+        )
+    return proxy
 
 
 def _is_loopback(host: str) -> bool:

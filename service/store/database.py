@@ -121,7 +121,7 @@ class Database:
         if self._first is None:
             return self._transaction(work)
         if not first:
-            return await asyncio.wrap_future(self.submit(work))
+            return await asyncio.wrap_future(self._hand_over(work))
         loop = asyncio.get_running_loop()
         if self._lingering is not None:
             self._lingering.cancel()
@@ -132,13 +132,17 @@ class Database:
                 self._lingering = loop.call_later(LINGER, self._precedence.drop)
 
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
-        """The same, not waited for: the writer does what it is given in that order."""
+        """The same, not waited for: works are done in the order in which they were given. Only for what can be read
+        again: Postgres does not wait for its disk, and may lose the last of them with its machine, whole."""
+        return self._hand_over(lambda conn: work(_unwaited(conn)))
+
+    def _hand_over(self, work: Callable[[Connection], T]) -> Future[T]:
         if self._writer is not None:
             return self._writer.submit(copy_context().run, self._in_turn, work)
         done: Future[T] = Future()
         try:
             done.set_result(self._transaction(work))
-        except Exception as error:
+        except BaseException as error:  # as an executor does
             done.set_exception(error)
         return done
 
@@ -263,6 +267,12 @@ def _parse(url: str) -> URL:
     if backend == "sqlite":
         return parsed.set(drivername="sqlite+pysqlite")
     raise UsageError(f"no such kind of database: {backend}", hint="sqlite:///bridge.db or postgresql://...")
+
+
+def _unwaited(conn: Connection) -> Connection:
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql("SET LOCAL synchronous_commit = off")
+    return conn
 
 
 def _name(url: URL) -> str:

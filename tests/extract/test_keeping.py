@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,28 @@ def test_pages_share_a_transaction() -> None:
 
     asyncio.run(read())
     assert kept.transactions == 2
+
+
+async def test_who_is_cancelled_before_its_turn_holds_nobody_up(tmp_path: Path) -> None:
+    kept = Kept((), tmp_path / "mirror.db")
+    at_work = threading.Event()
+
+    def save(conn: Connection, items: Sequence[tuple[int, int]]) -> None:
+        at_work.wait(20)
+        kept.save(conn, items)
+
+    keeper = Keeper(kept.db, save)
+    pages = [[(page, number) for number in range(keeping.ENOUGH)] for page in range(keeping.AHEAD + 1)]
+    adding = [asyncio.create_task(keeper.add(page)) for page in pages]
+    await asyncio.sleep(0)
+    adding[-1].cancel()
+    await asyncio.wait(adding[-1:])
+    at_work.set()
+    async with asyncio.timeout(20):
+        await keeper.add([(99, 0)])
+        await asyncio.gather(*adding[:-1])
+    assert len(kept.promised()[0]) == (keeping.AHEAD + 1) * keeping.ENOUGH + 1
+    kept.db.close()
 
 
 def test_a_page_does_not_wait_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

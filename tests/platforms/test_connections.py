@@ -356,6 +356,19 @@ async def test_whether_a_proxy_is_asked_is_for_the_environment_to_say(
     assert len(proxy.reads) == asked
 
 
+@pytest.mark.parametrize(
+    "value", ["socks5://127.0.0.1:1080", "http://me:sec/ret@proxy.invalid:3128", "proxy.invalid:port", "http://:3128"]
+)
+def test_a_proxy_that_none_can_be_asked_by_is_refused_and_not_quoted(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", value)
+    with pytest.raises(errors.UsageError, match="HTTPS_PROXY") as refused:
+        Transport("onvoard", "https://api.onvoard.invalid")
+    assert "sec/ret" not in str(refused.value) and value not in str(refused.value)
+    assert refused.value.exit_code == 2
+
+
 async def test_no_proxy_leads_to_one_s_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     async with served() as proxy, served() as server:
         monkeypatch.setenv("ALL_PROXY", proxy.url)

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select, t
 
 from service.errors import DatabaseError, DatabaseUnavailable, UsageError
 from service.store import database as module
-from service.store.database import Database
+from service.store.database import Connection, Database
 
 things = Table("things", MetaData(), Column("id", Integer, primary_key=True), Column("email", Text, unique=True))
 PERSON = "eve@example.com"
@@ -135,6 +135,23 @@ def test_postgres_speaks_utc_and_does_not_wait_for_ever(postgres_database: str) 
         found = [conn.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names]
     db.close()
     assert found == ["UTC", "30s", "10min", "contact-bridge"]
+
+
+async def test_what_is_submitted_is_done_in_its_order_and_waits_for_no_disk(db: Database) -> None:
+    def told(conn: Connection) -> str:
+        done.append(len(done))
+        return "off" if db.dialect == "sqlite" else str(conn.execute(text("SHOW synchronous_commit")).scalar_one())
+
+    done: list[int] = []
+    if db.dialect == "postgresql":  # the tests' server waits for no disk at all
+        await db.run(lambda conn: conn.execute(text("SET synchronous_commit = on")))
+    submitted = [db.submit(told) for _ in range(3)]
+    waited = await db.run(told)
+    assert all(each.done() for each in submitted) and done == [0, 1, 2, 3]
+    assert {each.result() for each in submitted} == {"off"}
+    assert waited == ("off" if db.dialect == "sqlite" else "on")
+    with pytest.raises(ZeroDivisionError):
+        db.submit(lambda _: 1 / 0).result(10)
 
 
 def test_a_refused_statement_tells_the_rule_but_nobodys_address(db: Database) -> None:
