@@ -48,6 +48,7 @@ from service.store import (
     looks,
     mirror,
     outbox,
+    people,
     recovery,
     restoration,
 )
@@ -195,6 +196,7 @@ class Cycle:
         if self.bridge.settings.digital_onboarding.refresh != "probe":
             return
         asked = await self.digital.probe_due(EPOCH)
+        await adoption.adopt_in_parts(self.bridge.db, self.bridge.now())
         strangers = await self.bridge.db.run(self._strangers)
         asked += await self.digital.probe_all(strangers)
         self._asked |= set(strangers)
@@ -202,7 +204,6 @@ class Cycle:
 
     def _strangers(self, conn: Connection) -> list[str]:
         """unique_ids to be asked about: OnVoard names them, or people had them who are suppressed no longer."""
-        adoption.adopt(conn, self.bridge.now())
         named = dict.fromkeys([*candidates.named_but_unknown(conn), *erasure.to_be_asked(conn)])
         erased = erasure.erased_among(conn, (), named)
         return [each for each in named if each not in self._asked and normal_email(each) not in erased]
@@ -283,7 +284,7 @@ class Cycle:
         for batch in batches:
             after: str | None = ""
             while after is not None:
-                after = await self.bridge.db.run(lambda conn, batch=batch, after=after: batch(conn, frame, after))  # type: ignore[misc]
+                after = await self.bridge.db.run(partial(_alone, batch=batch, frame=frame, after=after))
 
     @property
     def _loading(self) -> Sequence[Batch]:
@@ -363,6 +364,7 @@ def _unmade(loader: Loader, conn: Connection) -> Survey | None:
 
 def _meet(conn: Connection, frame: Frame) -> Frame:
     """Before anybody is decided about. -> the frame, with what is known from then on"""
+    people.take_turn(conn)
     said = json.dumps(
         [sorted(frame.create_on), [str(rule) for rule in frame.mapping.rules], frame.link_property], default=str
     )
@@ -373,6 +375,11 @@ def _meet(conn: Connection, frame: Frame) -> Frame:
     consents.note(conn, frame.now)
     consent_lane.spread_of_frozen(conn, frame)
     return replace(frame, creations_sent=outbox.creations_sent(conn))
+
+
+def _alone(conn: Connection, batch: Batch, frame: Frame, after: str) -> str | None:
+    people.take_turn(conn)
+    return batch(conn, frame, after)
 
 
 def _all(conn: Connection, frame: Frame, batches: Sequence[Batch]) -> None:

@@ -63,6 +63,7 @@ class Certificate:
 async def find(bridge: Bridge, who: str) -> list[Found]:
     """WHO is an e-mail, a unique_id, a platform's contact id, or person:NUMBER. Somebody whom the mirror does not know
     is looked for on OnVoard, if it is an e-mail."""
+    await adoption.adopt_in_parts(bridge.db, bridge.now())  # a contact that no cycle has looked at is somebody too
     found = await bridge.db.run(lambda conn: _in_mirror(conn, who, bridge.now()))
     if not found and plausible_email(who):
         page = await bridge.onvoard.contacts.list(email=who)
@@ -72,7 +73,6 @@ async def find(bridge: Bridge, who: str) -> list[Found]:
 
 
 def _in_mirror(conn: Connection, who: str, now: datetime) -> list[Found]:
-    adoption.adopt(conn, now)  # a contact that no cycle has looked at yet is somebody too
     number = who.removeprefix(NUMBERED)
     if who.startswith(NUMBERED) and number.isascii() and number.isdecimal() and len(number) < 19:
         ids = [int(number)]

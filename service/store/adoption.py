@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, select, update
 
 from service.store import tables as t
 from service.store.bulk import insert_for
@@ -51,7 +51,9 @@ def _take_back(conn: Connection) -> None:
 def _returning() -> Sequence[Any]:
     back = select(_OV.c.id).where(_OV.c.deleted_at.is_(None), _OV.c.dirty)
     returned = and_(unindexed(_P.c.onvoard_contact_id).is_(None), _P.c.former_onvoard_contact_id.in_(back))
-    again = update(_P).where(returned, unindexed(_P.c.unique_id).is_(None))
+    other = _P.alias("other")  # who was given the contact meanwhile keeps it
+    free = ~exists().where(other.c.onvoard_contact_id == _P.c.former_onvoard_contact_id)
+    again = update(_P).where(returned, unindexed(_P.c.unique_id).is_(None), free)
     return (
         again.values(onvoard_contact_id=_P.c.former_onvoard_contact_id, former_onvoard_contact_id=None),
         update(_P).where(returned).values(former_onvoard_contact_id=None),

@@ -34,8 +34,7 @@ ATTEMPTS = 5
 """How often a transaction is begun that ends in deadlocks; all writers order their rows where they can."""
 _MIGRATION_LOCK = 7_265_646_374_726_547  # any number, and always this one
 _MEMORY = (None, "", ":memory:")
-# Where a table has triggers, each statement keeps what it changes until it is through: in memory that costs a third.
-_SQLITE_SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=NORMAL", "temp_store=MEMORY")
+_SQLITE_SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=NORMAL")
 # SQLite's SQLITE_ERROR (1), CONSTRAINT (19), MISMATCH (20), MISUSE (21) and RANGE (25) are about a statement.
 _SQLITE_OUR_FAULT = frozenset({1, 19, 20, 21, 25})
 _SQLITE_HINTS = {  # SQLITE_BUSY, IOERR, FULL
@@ -229,11 +228,9 @@ class Database:
             vacuumed = True
             if erased:
                 try:
-                    driver.execute("PRAGMA temp_store=FILE")  # the copy is as large as the mirror
                     driver.execute("VACUUM")
                 except sqlite3.OperationalError:  # locked, or no room for a second copy
                     vacuumed = False
-                driver.execute("PRAGMA temp_store=MEMORY")
             (busy, *_) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return vacuumed and not busy
 

@@ -22,6 +22,15 @@ UNLINKED = "unlinked by hand"
 _UNSENT = ("pending", "held", "unknown")
 
 
+def take_turn(conn: Connection) -> None:
+    """Nobody else changes persons, or what their rows show, until this transaction ends. To be taken before it locks
+    any row: others come to the rows with their turn in hand, and each would wait for the other."""
+    if conn.dialect.name == "postgresql":
+        from service.store.view_rows.postgres import TURN
+
+        conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN})")
+
+
 def release_deleted(conn: Connection) -> None:
     """A contact that is gone from OnVoard leaves its person; nobody is created for that person again, on either side,
     and what was still to be carried over to the other side stays where it was."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from service.errors import RolledBack
-from service.store import adoption, cursors
+from service.store import adoption, cursors, people
 from service.store import tables as t
 from service.store.database import Connection, Database
 
@@ -44,6 +45,37 @@ def test_a_contact_is_adopted_once(both: tuple[Database, Database]) -> None:
     late.join()
     with one.begin(write=False) as conn:
         assert conn.execute(select(func.count()).select_from(t.persons)).scalar() == 1
+
+
+async def test_who_decides_about_people_and_who_reads_contacts_do_not_wait_for_each_other(
+    both: tuple[Database, Database],
+) -> None:
+    """The one locks a contact and then changes its person, while the other writes that contact."""
+    one, other = both
+    attempts: list[str] = []
+    with one.begin() as conn:
+        conn.execute(insert(t.onvoard_contacts).values(id="c1", raw={}, content_hash="", dirty=True))
+        conn.execute(insert(t.persons).values(id=1, onvoard_contact_id="c1"))
+    locked = threading.Event()
+
+    def decide(conn: Connection) -> None:
+        attempts.append("decide")
+        people.take_turn(conn)
+        conn.execute(update(t.onvoard_contacts).values(dirty=False))
+        locked.set()
+        time.sleep(0.3)  # meanwhile the other one comes
+        conn.execute(update(t.persons).values(state="erased"))
+
+    def read(conn: Connection) -> None:
+        attempts.append("read")
+        conn.execute(update(t.onvoard_contacts).values(email="ann@x.com"))
+
+    async def read_then() -> None:
+        await asyncio.to_thread(locked.wait, 20)
+        await other.run(read)
+
+    await asyncio.gather(one.run(decide), read_then())
+    assert sorted(attempts) == ["decide", "read"]
 
 
 async def test_what_ends_as_a_deadlock_is_begun_again(both: tuple[Database, Database]) -> None:

@@ -142,6 +142,19 @@ def test_a_contact_that_somebody_had_once_is_its_new_person_s(db: Database) -> N
         assert conn.execute(text("SELECT count(*) FROM persons")).scalar() == 2
 
 
+def test_a_contact_that_came_back_and_was_given_to_somebody_else_stays_theirs(db: Database) -> None:
+    """By a pull of another process, by `people link`, or because it was suppressed for a time."""
+    with db.begin() as conn:
+        conn.execute(insert(t.onvoard_contacts).values(id="c1", raw={}, content_hash="", dirty=True))
+        conn.execute(insert(t.persons).values(id=1, former_onvoard_contact_id="c1"))
+        conn.execute(insert(t.persons).values(id=2, onvoard_contact_id="c1"))
+        for _ in range(2):
+            adoption.adopt(conn, NOW)
+            check(conn)
+        held = conn.execute(text("SELECT id, onvoard_contact_id, former_onvoard_contact_id FROM persons ORDER BY id"))
+        assert held.all() == [(1, None, None), (2, "c1", None)]
+
+
 def test_what_many_rows_of_one_statement_change_is_seen(db: Database) -> None:
     contacts = [{"id": f"c{number}", "raw": {}, "content_hash": "", "dirty": True} for number in range(3)]
     with db.begin() as conn:

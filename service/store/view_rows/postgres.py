@@ -21,7 +21,7 @@ from service.store.view_rows.definition import (
     moved,
 )
 
-_TURN = 7_265_646_374_726_548  # any number, and always this one
+TURN = 7_265_646_374_726_548  # any number, and always this one
 _DIFFERS = "IS DISTINCT FROM"
 # A plan is kept for the session, the first one is made while tables are empty, and to plan or compile costs more than
 # a row.
@@ -59,7 +59,7 @@ def statements() -> Iterator[tuple[str, str]]:
 
 
 def _of_persons() -> Iterator[tuple[str, str]]:
-    yield from _before(PERSONS, f"pg_advisory_xact_lock({_TURN})")
+    yield from _before(PERSONS, f"pg_advisory_xact_lock({TURN})")
     yield from _trigger(
         "persons_inserted", "AFTER INSERT", "persons", _FRESH,
         f"{RENEWED} IN (SELECT id FROM fresh)",
@@ -82,7 +82,7 @@ def _of_persons() -> Iterator[tuple[str, str]]:
 
 def _of(source: Source, renew: str) -> Iterator[tuple[str, str]]:
     table, old, new = source.table, f"OLD.{source.key}", f"NEW.{source.key}"
-    yield from _before(source, f"pg_advisory_xact_lock_shared({_TURN})")
+    yield from _before(source, f"pg_advisory_xact_lock_shared({TURN})")
     # Most of what is new is nobody's yet, and that is one look at an index.
     known = f"JOIN contact_owners w ON w.contact_id = n.{source.key} " if source.whose == CONTACTS else ""
     people = f"SELECT p.id FROM fresh n {known}JOIN persons p ON {source.of(f'n.{source.key}', persons='p.')}"
