@@ -218,11 +218,13 @@ class Schedule:
         if (rested := jobs.rests_until(self.bridge.settings, job, self.bridge.now())) is not None:
             self._make_due(job.name, rested - self.bridge.now())
             return
-        if not await self._is_due(job):
-            return
-        async with jobs.leased(self.db, job, self._pen, wait=ASKED_WAIT if job is RELEASE else 0.0):
-            if not self.stopping and await self._is_due(job):  # still: another process may have been at it
-                await self._work(job)
+        if await self._is_due(job):
+            async with jobs.leased(self.db, job, self._pen, wait=ASKED_WAIT if job is RELEASE else 0.0):
+                if not self.stopping and await self._is_due(job):  # still: another process may have been at it
+                    await self._work(job)
+                    return
+        if job.name == "inbox":  # woken by an event that was known: it came before the turn of what was put off
+            await self._look_again()
 
     async def _work(self, job: Job) -> None:
         since, self._counted[job.name] = self._counted.get(job.name), self.bridge.now()
@@ -240,7 +242,7 @@ class Schedule:
 
     async def _look_again(self) -> None:
         """An event that was put off, for less than the job's interval."""
-        due = await self.db.run(inbox.next_due)
+        due = await self.db.run(lambda conn: None if "inbox" in kept.paused(conn) else inbox.next_due(conn))
         now, settings = self.bridge.now(), self.bridge.settings
         if due is not None and due - now < settings.schedule.longest(intervals(settings)["inbox"], now):
             self._make_due("inbox", max(due - now, MOMENT))

@@ -291,6 +291,21 @@ async def test_an_empty_inbox_leaves_no_trace(bridge: Bridge) -> None:
         assert not runs(bridge, "inbox")
 
 
+async def test_an_event_that_was_put_off_has_its_turn_though_one_that_was_known_came_before(
+    sandbox: Sandbox, bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.onvoard.add_contact(JANE, name="Jane Doe")
+    seldom(monkeypatch)
+    async with scheduled(bridge) as schedule:
+        await until(lambda: ended(bridge, "reconcile"))
+        due = datetime.now(UTC) + timedelta(seconds=0.8)
+        await bridge.db.run(lambda conn: inbox.keep(conn, [incoming(sandbox, 1)]))
+        await bridge.db.run(lambda conn: inbox.postpone(conn, {"evt_1": due}))
+        schedule.wake()  # for nothing, an hour before the job's next turn
+        await until(lambda: ended(bridge, "inbox"), 20)
+        assert runs(bridge, "inbox")[0].started_at >= due
+
+
 async def test_a_failure_is_tried_again_in_a_minute_and_what_got_through_is_pushed(
     sandbox: Sandbox, bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
