@@ -27,11 +27,13 @@ class Settler:
     def __init__(self, mapping: FieldMap, run_id: int) -> None:
         self.mapping, self.run_id = mapping, run_id
 
+    def _absorb(self, conn: Connection, contacts: Iterable[Any], now: datetime, *, own: bool) -> None:
+        absorb.onvoard_contacts(conn, absorb.contact_rows(contacts, now), run_id=self.run_id, now=now, own=own)
+
     def onvoard_contacts(self, conn: Connection, answered: Sequence[tuple[Row, Any]], now: datetime) -> None:
         """The answers to patches."""
         said = {row["target"]: mirror.raw_of(conn, row["target"]) for row, _ in answered if row["lane"] == Lane.OPT_OUT}
-        rows = absorb.contact_rows((contact for _, contact in answered), now)
-        absorb.onvoard_contacts(conn, rows, run_id=self.run_id, now=now, own=True)
+        self._absorb(conn, (contact for _, contact in answered), now, own=True)
         settlement = self._begin(conn, (row["person_id"] for row, _ in answered), now)
         for row, contact in answered:
             if contact.suppressed:
@@ -90,7 +92,7 @@ class Settler:
 
     def found_on_onvoard(self, conn: Connection, row: Row, contact: Any, why: str, now: datetime) -> None:
         """The contact is not what the push rests on: it is read, and decided about anew."""
-        absorb.onvoard_contacts(conn, absorb.contact_rows([contact], now), run_id=self.run_id, now=now)
+        self._absorb(conn, [contact], now, own=False)
         if contact.id != row["target"] and not mirror.raw_of(conn, contact.id):  # nobody may know who that is
             outbox.mark(conn, [row["id"]], "dead", now, "the e-mail belongs to somebody who was erased")
             return
@@ -260,8 +262,7 @@ class Settler:
 
     def onvoard_creations(self, conn: Connection, answered: Sequence[tuple[Row, Any]], now: datetime) -> None:
         """The answers to creations, each of another contact."""
-        rows = absorb.contact_rows((contact for _, contact in answered), now)
-        absorb.onvoard_contacts(conn, rows, run_id=self.run_id, now=now, own=True)
+        self._absorb(conn, (contact for _, contact in answered), now, own=True)
         suppressed = [row["id"] for row, contact in answered if contact.suppressed]
         if suppressed:
             outbox.mark(conn, suppressed, "cancelled", now, SUPPRESSED)

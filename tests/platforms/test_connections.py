@@ -264,15 +264,21 @@ async def test_a_body_that_does_not_decompress_is_garbled() -> None:
             await transport.request(READ)
 
 
-@pytest.mark.parametrize("issued_for", ["127.0.0.1", "another.example"])
-async def test_over_tls_only_the_platform_itself_is_talked_to(
-    issued_for: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def certified(issued_for: str, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """What a server shows to a transport that trusts whoever has issued it."""
     authority = trustme.CA()
     mine, theirs = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.configure_trust(mine)
     authority.issue_cert(issued_for).configure_cert(theirs)
     monkeypatch.setattr(transport, "_certificates", lambda: mine)
+    return theirs
+
+
+@pytest.mark.parametrize("issued_for", ["127.0.0.1", "another.example"])
+async def test_over_tls_only_the_platform_itself_is_talked_to(
+    issued_for: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = certified(issued_for, monkeypatch)
     async with served(tls=theirs) as server, client(server) as platform:
         if issued_for == "127.0.0.1":
             for _ in range(3):
@@ -311,11 +317,7 @@ async def tunnelling(server: Server) -> AsyncIterator[tuple[str, list[bytes]]]:
 async def test_through_a_proxy_of_the_environment_only_the_platform_itself_is_talked_to(
     issued_for: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    authority = trustme.CA()
-    mine, theirs = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.configure_trust(mine)
-    authority.issue_cert(issued_for).configure_cert(theirs)
-    monkeypatch.setattr(transport, "_certificates", lambda: mine)
+    theirs = certified(issued_for, monkeypatch)
     async with served(tls=theirs) as server, tunnelling(server) as (proxy, asked):
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@{proxy}")
         platform = Transport("onvoard", "https://onvoard.example", limits=Limits(attempts=1))

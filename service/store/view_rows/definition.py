@@ -36,7 +36,7 @@ class Source:
         return ", ".join(dict.fromkeys(column.split()[0] for column in (self.key, *self.shown)))
 
     def changes(self, differs: str) -> str:
-        return " OR ".join(f"OLD.{column} {differs} NEW.{column}" for column in (self.key, *self.shown))
+        return any_of((self.key, *self.shown), differs)
 
 
 CONTACTS = ("onvoard_contact_id", "former_onvoard_contact_id")
@@ -68,7 +68,11 @@ def each(row: str) -> str:
 
 
 def moved(differs: str) -> str:
-    return " OR ".join(f"OLD.{column} {differs} NEW.{column}" for column in CONTACTS)
+    return any_of(CONTACTS, differs)
+
+
+def any_of(columns: Sequence[str], differs: str) -> str:
+    return " OR ".join(f"OLD.{column} {differs} NEW.{column}" for column in columns)
 
 
 def had_any() -> str:
