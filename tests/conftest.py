@@ -23,6 +23,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from service.sandbox import Sandbox
+from service.store import bulk
 from tests.databases import abandon, empty, migrated, on_postgres
 
 # `ci` shows how to repeat what it found; `deep` is for a night.
@@ -160,8 +161,10 @@ def _one_postgres_mirror(postgres_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_mirror(_one_postgres_mirror: str) -> str:
-    """The URL of a Postgres database with an empty mirror; all tests have the same one, and leave its schema alone."""
+def postgres_mirror(_one_postgres_mirror: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a Postgres database with an empty mirror; all tests have the same one, and leave its schema alone.
+    Few records enter it as many do."""
+    monkeypatch.setattr(bulk, "FEW", 1)
     with psycopg.connect(_one_postgres_mirror, autocommit=True) as connection:
         abandon(connection)
         empty(connection)

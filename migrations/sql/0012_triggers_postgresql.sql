@@ -1,4 +1,4 @@
-CREATE FUNCTION people_rows_renew(ids bigint[]) RETURNS void LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+CREATE FUNCTION people_rows_renew(ids bigint[]) RETURNS void LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off AS $$
 BEGIN
 IF cardinality(ids) = 0 THEN RETURN; END IF;
 PERFORM 1 FROM persons WHERE id = ANY (ids) ORDER BY id FOR NO KEY UPDATE;
@@ -7,7 +7,7 @@ INSERT INTO people_rows (person_id, email, unique_id, onvoard_contact_id, digita
 SELECT person_id, email, unique_id, onvoard_contact_id, digital_onboarding_contact_id, name_first, name_last, phone, matched_by, linked_at, status, email_opted_out, sms_opted_out, review_count, avg_rating, last_activity_at FROM people_source WHERE person_id = ANY (ids);
 END $$
 -- next
-CREATE FUNCTION people_rows_active(ids bigint[]) RETURNS void LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+CREATE FUNCTION people_rows_active(ids bigint[]) RETURNS void LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off AS $$
 BEGIN
 IF cardinality(ids) = 0 THEN RETURN; END IF;
 PERFORM 1 FROM persons WHERE id = ANY (ids) ORDER BY id FOR NO KEY UPDATE;
@@ -35,7 +35,7 @@ END $$
 -- next
 CREATE TRIGGER persons_turn BEFORE INSERT OR DELETE OR UPDATE OF id, onvoard_contact_id, former_onvoard_contact_id, unique_id, matched_by, linked_at, state, conflict_id ON persons FOR EACH STATEMENT EXECUTE FUNCTION persons_turn()
 -- next
-CREATE FUNCTION persons_inserted() RETURNS trigger LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+CREATE FUNCTION persons_inserted() RETURNS trigger LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off AS $$
 BEGIN
 INSERT INTO people_rows (person_id, email, unique_id, onvoard_contact_id, digital_onboarding_contact_id, name_first, name_last, phone, matched_by, linked_at, status, email_opted_out, sms_opted_out, review_count, avg_rating, last_activity_at)
 SELECT person_id, email, unique_id, onvoard_contact_id, digital_onboarding_contact_id, name_first, name_last, phone, matched_by, linked_at, status, email_opted_out, sms_opted_out, review_count, avg_rating, last_activity_at FROM people_source WHERE person_id IN (SELECT id FROM fresh);

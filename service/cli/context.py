@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+NEW_OBJECTS = 50_000
+"""A few pages of records: hardly any is garbage that refers to itself, and each look at all of them takes a while."""
+
+
 def look_for_garbage() -> None:
     """The imports are over, and work begins that may last: from now on, and among what comes now (see `main`)."""
     if not gc.isenabled():
         gc.freeze()
+        gc.set_threshold(NEW_OBJECTS)
         gc.enable()
 
 

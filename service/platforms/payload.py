@@ -193,6 +193,8 @@ class Fields:
             if not self._is_null(key, value):
                 self._odd(key, "list", value)
             return None
+        if {wanted}.issuperset(map(type, value)):
+            return value
         kept = [item for item in value if isinstance(item, wanted)]
         if len(kept) < len(value):
             self._surprises[f"{self._kind}.{key}: expected a list of {name}s only"] += 1

@@ -88,9 +88,6 @@ def _link(row: Row) -> str | None:
     return link if isinstance(link, str) else None
 
 
-_KNOWN_ACTIVITIES = select(t.onvoard_activities.c.id).where(bulk.among(t.onvoard_activities.c.id, "ids"))
-
-
 def activity_rows(records: Iterable[Any]) -> list[Row]:
     """Activities as the client read them -> their rows, for `activities`; without the database."""
     rows = [row_of(record) for record in records]
@@ -104,11 +101,11 @@ def activities(conn: Connection, rows: list[Row], now: datetime, *, own: bool = 
     """Rows of `activity_rows`, as a pull brings them, or as answered to pushes of ours (`own`). -> the contacts to whom
     something new has happened, and when last (None: nobody says); the bridge's own activities aside"""
     rows = _without_suppressed(conn, rows, "contact_id", "contact_email")
-    known = set(conn.execute(_KNOWN_ACTIVITIES, {"ids": [row["id"] for row in rows]}).scalars())
+    known = mirror.known(conn, t.onvoard_activities, [row["id"] for row in rows])
     watch = watching.watch(conn)
     for row in rows:
         row["unexamined"] = watch.marks(Source.ACTIVITIES, row["occurred_at"])
-    mirror.save_records(conn, t.onvoard_activities, rows)
+    mirror.save_records(conn, t.onvoard_activities, rows, among=known)
     if not own:
         announcements.heard(conn, (row for row in rows if row["id"] not in known), now)
     new = [row for row in rows if row["contact_id"] and row["id"] not in known and not row["sync_id"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import islice
@@ -116,23 +116,37 @@ def digital_contact_row(row: Row, origin: str, refreshed_at: datetime | None) ->
 
 def save_onvoard_contacts(conn: Connection, rows: Sequence[Row], *, own: bool = False) -> None:
     """Rows of `onvoard_contact_row`. `own` says that they answer a write of ours: their time is nobody's edit."""
+    table = t.onvoard_contacts
     rows = unique(rows, "id")
     if not own:
-        rows = _without_known(conn, rows)
+        known = {row.id: row for row in conn.execute(_STATE, {"ids": [row["id"] for row in rows]})}
+        if bulk.copies(conn, rows):
+            rows = _copied(conn, table, rows, "id", known)
+        # Most of what is read again is as it was: the database would find so too, but later.
+        rows = [row for row in rows if (was := known.get(row["id"])) is None or not _is_as_it_was(row, was)]
     if rows:
         names = tuple(rows[0])
         bulk.execute(conn, _onvoard_contacts_upsert(conn.dialect.name, names, own), names, rows)
 
 
 _STATE = select(
-    t.onvoard_contacts.c.id, t.onvoard_contacts.c.content_hash, t.onvoard_contacts.c.modified_at
-).where(bulk.among(t.onvoard_contacts.c.id, "ids"), t.onvoard_contacts.c.deleted_at.is_(None))
+    t.onvoard_contacts.c.id,
+    t.onvoard_contacts.c.content_hash,
+    t.onvoard_contacts.c.modified_at,
+    t.onvoard_contacts.c.deleted_at,
+).where(bulk.among(t.onvoard_contacts.c.id, "ids"))
 
 
-def _without_known(conn: Connection, rows: list[Row]) -> list[Row]:
-    """Most of what is read again is as it was: the database would find so too, but later."""
-    known = {tuple(row) for row in conn.execute(_STATE, {"ids": [row["id"] for row in rows]})}
-    return [row for row in rows if (row["id"], row["content_hash"], row["modified_at"]) not in known]
+def _is_as_it_was(row: Row, was: Any) -> bool:
+    same = was.content_hash == row["content_hash"] and was.modified_at == row["modified_at"]
+    return same and was.deleted_at is None
+
+
+def _copied(conn: Connection, table: Table, rows: list[Row], key: str, known: Container[str]) -> list[Row]:
+    """The new ones among many rows go into the table at once. -> the others"""
+    if new := [row for row in rows if row[key] not in known]:
+        bulk.copy(conn, table, tuple(new[0]), new)
+    return [row for row in rows if row[key] in known] if len(new) < len(rows) else []
 
 
 @cache  # it takes a quarter as long to say as to carry out
@@ -201,11 +215,29 @@ def moved_at(before: Row, row: Row, now: datetime) -> datetime:
     return edited if edited is not None and edited != before["edited_at"] else now
 
 
-def save_records(conn: Connection, table: Table, rows: Sequence[Row], key: str = "id") -> None:
-    """Any other record: the last word counts, and an unchanged one is not written."""
+def save_records(
+    conn: Connection, table: Table, rows: Sequence[Row], key: str = "id", among: Container[str] | None = None
+) -> None:
+    """Any other record: the last word counts, and an unchanged one is not written. `among`: those that are `known`, for
+    whoever has asked already."""
+    rows = unique(rows, key)
+    if bulk.copies(conn, rows):
+        if among is None:
+            among = known(conn, table, [row[key] for row in rows], key)
+        rows = _copied(conn, table, rows, key, among)
     if rows:
         names = tuple(rows[0])
-        bulk.execute(conn, _records_upsert(conn.dialect.name, table, names, key), names, unique(rows, key))
+        bulk.execute(conn, _records_upsert(conn.dialect.name, table, names, key), names, rows)
+
+
+def known(conn: Connection, table: Table, ids: Sequence[str], key: str = "id") -> set[str]:
+    """Those of the keys that the mirror has."""
+    return set(conn.execute(_known(table, key), {"ids": ids}).scalars())
+
+
+@cache
+def _known(table: Table, key: str) -> Any:
+    return select(table.c[key]).where(bulk.among(table.c[key], "ids"))
 
 
 @cache

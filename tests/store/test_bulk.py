@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
@@ -42,8 +46,11 @@ def stored(conn: Any) -> dict[str, dict[str, Any]]:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(st.lists(REVIEWS, min_size=1, max_size=6))
-def test_rows_come_back_as_they_were(db: Database, rows: list[dict[str, Any]]) -> None:
+@given(st.lists(REVIEWS, min_size=1, max_size=6), st.sampled_from([1, 100]))
+def test_rows_come_back_as_they_were(
+    db: Database, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], few: int
+) -> None:
+    monkeypatch.setattr(bulk, "FEW", few)
     wanted = {row["id"]: row for row in rows}
     with db.begin() as conn:
         conn.execute(delete(t.onvoard_reviews))
@@ -52,6 +59,35 @@ def test_rows_come_back_as_they_were(db: Database, rows: list[dict[str, Any]]) -
         conn.execute(delete(t.onvoard_reviews))
         conn.execute(t.onvoard_reviews.insert(), list(wanted.values()))  # SQLAlchemy's own way
         assert stored(conn) == wanted
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(st.lists(REVIEWS, max_size=6), st.lists(REVIEWS, max_size=6))
+def test_many_rows_are_upserted_as_one_would_be(
+    db: Database, before: list[dict[str, Any]], now: list[dict[str, Any]]
+) -> None:
+    with db.begin() as conn:
+        conn.execute(delete(t.onvoard_reviews))
+        mirror.save_records(conn, t.onvoard_reviews, before)
+        mirror.save_records(conn, t.onvoard_reviews, now)
+        together = stored(conn)
+        conn.execute(delete(t.onvoard_reviews))
+        for row in (*{row["id"]: row for row in before}.values(), *{row["id"]: row for row in now}.values()):
+            mirror.save_records(conn, t.onvoard_reviews, [row])
+        assert stored(conn) == together
+
+
+async def test_who_writes_what_another_process_is_writing_waits_and_finds_it(postgres_mirror: str) -> None:
+    rows = [{"id": f"rv_{number}", "title": "new", "raw": {"title": "new"}} for number in range(200)]
+    with closing(Database(postgres_mirror)) as ours, psycopg.connect(postgres_mirror) as other:
+        other.execute("INSERT INTO onvoard_reviews (id, title, raw) VALUES ('rv_7', 'old', '{}')")
+        saved = ours.submit(lambda conn: mirror.save_records(conn, t.onvoard_reviews, rows))
+        while other.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() != (1,):
+            assert not saved.done()
+        other.commit()
+        await asyncio.wait_for(asyncio.wrap_future(saved), 30)
+        titles = other.execute("SELECT title, count(*) FROM onvoard_reviews GROUP BY title").fetchall()
+    assert titles == [("new", 200)]
 
 
 def test_thousands_of_ids_are_looked_for_at_once(db: Database) -> None:
