@@ -102,7 +102,7 @@ def cli(shared: Context, config: str | None) -> None:
 def main() -> NoReturn:
     """The console script."""
     # A quarter of a short command's time would go to looking for garbage among its modules, which stay to the end, and
-    # once more at the end itself. What may last calls `look_for_garbage`.
+    # once more at the end itself. What may last calls `settle_in`.
     gc.disable()
     try:
         cli.main()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli.context import look_for_garbage
+from service.cli.context import settle_in
 from service.errors import BridgeError, UsageError
 from service.text import clean
 
@@ -114,7 +114,7 @@ def stop_signals() -> Iterator[threading.Event]:
 @contextmanager
 def running(both: Sandbox) -> Iterator[Sandbox]:
     """The servers, up for as long as the block runs. BridgeError where a port is taken."""
-    look_for_garbage()
+    settle_in()
     try:
         both.start()
     except OSError as error:

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, exists, func, select, update
 
 from service.store import tables as t
 from service.store.bulk import insert_for
@@ -28,18 +28,16 @@ def adopt(conn: Connection, now: datetime) -> None:
     looked at anew where that person has a contact on the other side. An import or a backfill may be at the same."""
     _take_back(conn)
     for side in _SIDES:
-        after: str | None = ""
-        while after is not None:
-            after = _some(conn, side, after, now)
+        for part in _parts(conn, side):
+            _make(conn, side, part, now)
 
 
 async def adopt_in_parts(db: Database, now: datetime) -> None:
     """The same in short transactions."""
     await db.run(_take_back)
     for side in _SIDES:
-        after: str | None = ""
-        while after is not None:
-            after = await db.run(lambda conn, side=side, after=after: _some(conn, side, after, now))  # type: ignore[misc]
+        for part in await db.run(lambda conn, side=side: _parts(conn, side)):  # type: ignore[misc]
+            await db.run(lambda conn, side=side, part=part: _make(conn, side, part, now))  # type: ignore[misc]
 
 
 def _take_back(conn: Connection) -> None:
@@ -60,23 +58,27 @@ def _returning() -> Sequence[Any]:
     )
 
 
-def _some(conn: Connection, side: Any, after: str, now: datetime) -> str | None:
-    """The next contacts of one side. -> where to go on, None at the end"""
-    last, adopted = _statements(conn.dialect.name, side)
-    upto = conn.execute(last, {"after": after, "most": PART}).scalar()
-    if upto is not None:
-        conn.execute(adopted, {"after": after, "upto": upto, "now": now})
-    return upto
+def _parts(conn: Connection, side: Any) -> Sequence[Any]:
+    """The first and the last of each part of a side's new contacts, all in one look: to go on from the last of a part
+    Postgres, without figures about the table, reads all that are left."""
+    return conn.execute(_statements(conn.dialect.name, side)[0]).all()
+
+
+def _make(conn: Connection, side: Any, part: Any, now: datetime) -> None:
+    conn.execute(_statements(conn.dialect.name, side)[1], {"first": part.first, "last": part.last, "now": now})
 
 
 @cache
 def _statements(dialect: str, side: Any) -> tuple[Any, Any]:
-    """The last of the next new contacts; and their persons."""
+    """The parts of the new contacts; and the persons of one."""
     contact, new = _SIDES[side]
-    those = select(contact).where(new, contact > bindparam("after"))
-    last = select(func.max(those.order_by(contact).limit(bindparam("most")).subquery().c[contact.name]))
+    number = func.row_number(type_=Integer).over(order_by=contact).label("number")
+    each = select(contact.label("key"), number).where(new).subquery().c
+    parts = select(func.min(each.key).label("first"), func.max(each.key).label("last"))
+    parts = parts.group_by((each.number - 1) // PART).order_by(func.min(each.key))
     now = bindparam("now", type_=_P.c.created_at.type)
     # Not as a join: Postgres keeps a plan from when there was hardly anybody, and walks through all persons for each.
     holder = select(_P.c.id).where(side == contact).correlate(contact.table).scalar_subquery()
-    alone = those.where(contact <= bindparam("upto"), holder.is_(None)).add_columns(now)
-    return last, insert_for(dialect, _P).from_select([side.name, "created_at"], alone).on_conflict_do_nothing()
+    those = select(contact, now).where(new, contact.between(bindparam("first"), bindparam("last")))
+    fresh = insert_for(dialect, _P).from_select([side.name, "created_at"], those.where(holder.is_(None)))
+    return parts, fresh.on_conflict_do_nothing()
