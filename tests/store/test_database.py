@@ -215,6 +215,25 @@ def test_a_connection_that_was_cut_is_replaced(postgres_database: str, postgres_
     db.close()
 
 
+@pytest.mark.parametrize("rests", [True, False])
+def test_a_connection_that_is_cut_between_two_transactions(
+    postgres_database: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, rests: bool
+) -> None:
+    """One that was at rest is replaced at once, one that was just used after one failure."""
+    monkeypatch.setattr("service.store.postgres.driver.AT_REST", 0.0 if rests else 60.0)
+    db = Database(postgres_database)
+    with db.begin() as conn:
+        own = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", (own,))
+    if not rests:
+        with pytest.raises(DatabaseUnavailable), db.begin() as conn:
+            conn.exec_driver_sql("SELECT 1")
+    with db.begin() as conn:
+        assert conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() != own
+    db.close()
+
+
 @pytest.mark.parametrize(
     "url", ["mysql://me:sesame@host/x", "sesame", "://sesame", "postgresql://me:sesame@host:port/x"]
 )

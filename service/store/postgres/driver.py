@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from time import monotonic
 from typing import Any
 
 import psycopg
 from psycopg import Error as Error
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import InvalidatePoolError
 
 from service.errors import DatabaseError, DatabaseUnavailable, RolledBack
 from service.store.tables import metadata
@@ -32,6 +34,9 @@ _CONNECT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
+AT_REST = 1.0
+"""Seconds after which a connection is asked whether it is still there before it is used again; one that has just been
+used is taken at its word, as it is within a transaction. (`pool_pre_ping` would ask before each.)"""
 _FULL = "53100"
 _GIVEN_UP = frozenset({"40001", "40P01"})  # serialization failures, deadlocks
 _SCHEMA = ("42P", "42703", "42883")  # undefined tables, columns and functions: names, no values
@@ -48,7 +53,6 @@ def engine(url: URL) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,
-        pool_pre_ping=True,
         connect_args=_CONNECT,
         json_serializer=document,
     )
@@ -58,6 +62,18 @@ def engine(url: URL) -> Engine:
         for name, value in _SETTINGS.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         connection.commit()
+
+    @event.listens_for(engine, "checkin")
+    def rest(_connection: object, record: Any) -> None:
+        record.info["at_rest_since"] = monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def wake(connection: psycopg.Connection[Any], record: Any, _proxy: object) -> None:
+        if monotonic() - record.info.get("at_rest_since", monotonic()) > AT_REST:
+            try:
+                engine.dialect.do_ping(connection)  # type: ignore[arg-type]
+            except Error:
+                raise InvalidatePoolError from None
 
     return engine
 
