@@ -213,7 +213,7 @@ async def _foreseen(world: World) -> tuple[Any, ...]:
     return plan.changes, plan.held, plan.pushes and [push["payload"] for push in plan.pushes]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=st.lists(STEP, max_size=8), after=st.lists(STEP, max_size=3))
 @example(before=[*TURNING, *TURNING[:2], ("wait", "20")], after=[("digital_onboarding", "Bern")])
 @example(before=[("order", ""), ("sync", ""), ("wait", "100"), ("wait", "100")], after=[("cleared", "")])

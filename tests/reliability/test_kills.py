@@ -34,8 +34,8 @@ from tests.reliability.outside import SECRET, SIGKILL, SIGTERM, Command, Platfor
 from tests.reliability.people import People, Person
 
 IMPORT = "import export.csv"
-KILLED = {"sync": 5, "sync --full": 5, "run": 6, "backfill": 2, IMPORT: 2}
-"""Twenty, by SIGKILL; two more are ended by SIGTERM."""
+KILLED = {"sync": 3, "sync --full": 2, "run": 3, "backfill": 1, IMPORT: 1}
+"""Ten on each database, by SIGKILL; two more are ended by SIGTERM."""
 START_UP = 0.2
 """The share of kills before a run's first request."""
 MOST_TRIES = 10

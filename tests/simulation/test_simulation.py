@@ -14,7 +14,7 @@ import pytest
 from tests.simulation.seeds import REGRESSIONS
 from tests.simulation.world import simulate
 
-WORLDS = 10
+WORLDS = 6
 
 
 def test_worlds_keep_every_law(record_property: Callable[[str, object], None]) -> None:
