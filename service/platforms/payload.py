@@ -188,6 +188,7 @@ class Fields:
         return True
 
     def _list(self, key: str, wanted: type[T], name: str) -> list[T] | None:
+        """The payload's own list, where all of it is as documented."""
         value = self._payload.get(key)
         if not isinstance(value, list):
             if not self._is_null(key, value):

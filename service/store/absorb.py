@@ -105,7 +105,7 @@ def activities(conn: Connection, rows: list[Row], now: datetime, *, own: bool = 
     watch = watching.watch(conn)
     for row in rows:
         row["unexamined"] = watch.marks(Source.ACTIVITIES, row["occurred_at"])
-    mirror.save_records(conn, t.onvoard_activities, rows, among=known)
+    mirror.save_records(conn, t.onvoard_activities, rows, known_keys=known)
     if not own:
         announcements.heard(conn, (row for row in rows if row["id"] not in known), now)
     new = [row for row in rows if row["contact_id"] and row["id"] not in known and not row["sync_id"]]

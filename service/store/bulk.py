@@ -110,22 +110,17 @@ def copy(conn: Connection, table: Table, names: tuple[str, ...], rows: Iterable[
     """
     from service.store.postgres.copying import copy_in
 
-    copy_in(conn, *_to_copy(conn.dialect, table, names), rows)
+    copy_in(conn, table.name, names, map(_to_copy(table, names), rows))
 
 
 @cache
-def _to_copy(dialect: Dialect, table: Table, names: tuple[str, ...]) -> tuple[str, Values]:
-    quote = dialect.identifier_preparer.quote
-    columns = ", ".join(map(quote, names))
-    values = _values(names, [table.c[name].type for name in names], moment)
-    return f"COPY {quote(table.name)} ({columns}) FROM STDIN", values
+def _to_copy(table: Table, names: tuple[str, ...]) -> Values:
+    return _values(names, [table.c[name].type for name in names], moment)
 
 
 def execute(conn: Connection, statement: Any, names: tuple[str, ...], rows: Sequence[Row]) -> None:
     """A statement of `insert`, with the same `names` and no parameters of its own. There should be few of them: each is
     compiled once."""
-    if not rows:
-        return
     if conn.dialect.name == "postgresql":
         conn.execute(statement, {"rows": document(list(map(itemgetter(*names), rows)))})
         return

@@ -146,7 +146,7 @@ def _copied(conn: Connection, table: Table, rows: list[Row], key: str, known: Co
     """The new ones among many rows go into the table at once. -> the others"""
     if new := [row for row in rows if row[key] not in known]:
         bulk.copy(conn, table, tuple(new[0]), new)
-    return [row for row in rows if row[key] in known] if len(new) < len(rows) else []
+    return [row for row in rows if row[key] in known]
 
 
 @cache  # it takes a quarter as long to say as to carry out
@@ -216,15 +216,15 @@ def moved_at(before: Row, row: Row, now: datetime) -> datetime:
 
 
 def save_records(
-    conn: Connection, table: Table, rows: Sequence[Row], key: str = "id", among: Container[str] | None = None
+    conn: Connection, table: Table, rows: Sequence[Row], key: str = "id", known_keys: Container[str] | None = None
 ) -> None:
-    """Any other record: the last word counts, and an unchanged one is not written. `among`: those that are `known`, for
-    whoever has asked already."""
+    """Any other record: the last word counts, and an unchanged one is not written. `known_keys`: those that
+    the mirror has, for whoever has asked (`known`)."""
     rows = unique(rows, key)
     if bulk.copies(conn, rows):
-        if among is None:
-            among = known(conn, table, [row[key] for row in rows], key)
-        rows = _copied(conn, table, rows, key, among)
+        if known_keys is None:
+            known_keys = known(conn, table, [row[key] for row in rows], key)
+        rows = _copied(conn, table, rows, key, known_keys)
     if rows:
         names = tuple(rows[0])
         bulk.execute(conn, _records_upsert(conn.dialect.name, table, names, key), names, rows)
@@ -251,7 +251,8 @@ def _records_upsert(dialect: str, table: Table, names: tuple[str, ...], key: str
 
 
 def unique(rows: Iterable[Row], key: str) -> list[Row]:
-    """The last row of each key, in the order of keys: none is touched twice, and no two writers wait for each other."""
+    """The last row of each key, in the order of keys: none is touched twice, and two writers of known rows do not wait
+    for each other. (Of new ones they may: those are copied before; `Database` begins again who is given up.)"""
     last = {row[key]: row for row in rows}
     return [last[name] for name in sorted(last)]
 

@@ -68,10 +68,7 @@ def _sqlite_mirror(_sqlite_engine: tuple[Database, str, Path], sqlite_template: 
 
 
 @pytest.fixture
-def _postgres_mirror(
-    _postgres_engine: tuple[Database, str, psycopg.Connection[Any]], monkeypatch: pytest.MonkeyPatch
-) -> tuple[Database, str]:
-    monkeypatch.setattr(bulk, "FEW", 1)  # few records enter it as many do
+def _postgres_mirror(_postgres_engine: tuple[Database, str, psycopg.Connection[Any]]) -> tuple[Database, str]:
     db, url, connection = _postgres_engine
     empty(connection)
     return db, url
@@ -84,7 +81,11 @@ async def world(_sqlite_mirror: tuple[Database, str], tmp_path: Path) -> AsyncIt
 
 
 @pytest.fixture
-async def postgres_world(_postgres_mirror: tuple[Database, str], tmp_path: Path) -> AsyncIterator[World]:
+async def postgres_world(
+    _postgres_mirror: tuple[Database, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """On Postgres, where few records enter as many do."""
+    monkeypatch.setattr(bulk, "FEW", 1)
     async with _world(*_postgres_mirror, tmp_path) as made:
         yield made
 
@@ -98,9 +99,9 @@ async def both(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of a test in `both` that has variants besides, Postgres gets the first."""
-    twice = [item for item in items if isinstance(item, pytest.Function) and _is_said_by_another(item)]
-    config.hook.pytest_deselected(items=twice)
-    items[:] = [item for item in items if item not in set(twice)]
+    twice = {item for item in items if isinstance(item, pytest.Function) and _is_said_by_another(item)}
+    config.hook.pytest_deselected(items=list(twice))
+    items[:] = [item for item in items if item not in twice]
 
 
 def _is_said_by_another(item: pytest.Function) -> bool:

@@ -64,13 +64,15 @@ def test_rows_come_back_as_they_were(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(REVIEWS, max_size=6), st.lists(REVIEWS, max_size=6))
 def test_many_rows_are_upserted_as_one_would_be(
-    db: Database, before: list[dict[str, Any]], now: list[dict[str, Any]]
+    db: Database, monkeypatch: pytest.MonkeyPatch, before: list[dict[str, Any]], now: list[dict[str, Any]]
 ) -> None:
     with db.begin() as conn:
+        monkeypatch.setattr(bulk, "FEW", 1)
         conn.execute(delete(t.onvoard_reviews))
         mirror.save_records(conn, t.onvoard_reviews, before)
         mirror.save_records(conn, t.onvoard_reviews, now)
         together = stored(conn)
+        monkeypatch.setattr(bulk, "FEW", 100)
         conn.execute(delete(t.onvoard_reviews))
         for row in (*{row["id"]: row for row in before}.values(), *{row["id"]: row for row in now}.values()):
             mirror.save_records(conn, t.onvoard_reviews, [row])

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from psycopg.errors import UniqueViolation
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection
 
 from service.errors import RolledBack
 
-R = TypeVar("R", bound=Mapping[str, Any])
 
-
-def copy_in(conn: Connection, statement: str, values: Callable[[R], Sequence[Any]], rows: Iterable[R]) -> None:
-    """`statement` is a COPY FROM STDIN, `values` a row's in its order. Raises RolledBack where a key is taken: the
-    transaction has failed, and begun again it sees who has it."""
+def copy_in(conn: Connection, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows of these columns. Raises RolledBack where a key is taken: the transaction has failed, and begun again it
+    sees who has it."""
+    columns = SQL(", ").join(map(Identifier, names))
+    statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(table), columns)
     driver: Any = conn.connection.driver_connection
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
-                copy.write_row(values(row))
+                copy.write_row(row)
     except UniqueViolation:
-        raise RolledBack("another process wrote the same records", hint="run it again") from None
+        raise RolledBack(f"others write the same {table}, time and again", hint="run it again") from None
