@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
@@ -25,7 +25,6 @@ from service.store import adoption, cursors, health, oddities, restoration, trac
 from service.store.database import Connection, Database
 
 _log = structlog.get_logger()
-T = TypeVar("T")
 
 # Pushes have their own, lane by lane; every other kind of run is a live pull.
 _PRIORITIES = {
@@ -132,17 +131,12 @@ async def _tidy(db: Database) -> None:
     if not await db.run(traces.is_due):
         await db.tidy()
         return
-    found = await asyncio.to_thread(_read, db, traces.find)
+    found = await db.read(traces.find)
     await db.run(lambda conn: traces.erase(conn, found))
     if await db.tidy(erased=True):
         await db.run(traces.done)
     else:
         _log.warning("what was erased may still be on free pages: due again at the end of the next run")
-
-
-def _read(db: Database, look: Callable[[Connection], T]) -> T:
-    with db.begin(write=False) as conn:
-        return look(conn)
 
 
 async def _surprises(bridge: Bridge) -> dict[str, Any]:

@@ -19,8 +19,6 @@ T = TypeVar("T")
 
 NEW_OBJECTS = 50_000
 """A few pages of records: hardly any is garbage that refers to itself, and each look at all of them takes a while."""
-
-
 TURN = 0.001
 """Seconds after which a busy thread lets another one go on, in place of 0.005: a writer asks the database for something
 short ten times in a transaction, and for each answer it would wait so long for the event loop's thread."""

@@ -196,10 +196,8 @@ class Fields:
             return None
         if {wanted}.issuperset(map(type, value)):
             return value
-        kept = [item for item in value if isinstance(item, wanted)]
-        if len(kept) < len(value):
-            self._surprises[f"{self._kind}.{key}: expected a list of {name}s only"] += 1
-        return kept
+        self._surprises[f"{self._kind}.{key}: expected a list of {name}s only"] += 1
+        return [item for item in value if isinstance(item, wanted)]
 
     def _odd(self, key: str, expected: str, value: object, got: str = "") -> None:
         self._surprises[f"{self._kind}.{key}: expected {expected}, got {got or _type_name(value)}"] += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -35,14 +34,9 @@ def adopt(conn: Connection, now: datetime) -> None:
 
 async def adopt_in_parts(db: Database, now: datetime) -> None:
     """The same in short transactions; who is new is looked for beside the writers."""
-
-    def look(side: Any) -> Sequence[Any]:
-        with db.begin(write=False) as conn:
-            return _parts(conn, side)
-
     await db.run(_take_back)
     for side in _SIDES:
-        for part in await asyncio.to_thread(look, side):
+        for part in await db.read(lambda conn, side=side: _parts(conn, side)):  # type: ignore[misc]
             await db.run(lambda conn, side=side, part=part: _make(conn, side, part, now))  # type: ignore[misc]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, bindparam, delete, exists, func, or_, select, update
 
 from service.core.records import Platform
-from service.store import restoration
+from service.store import mirror, restoration
 from service.store import tables as t
-from service.store.bulk import among, insert_for
+from service.store.bulk import insert_for
 from service.store.consents import EMAIL
 from service.store.outbox import Lane
 from service.store.planner import unindexed
@@ -140,7 +140,7 @@ def heard(conn: Connection, rows: Iterable[Row], now: datetime) -> None:
     ours = {row["sync_id"]: row for row in rows if row["sync_id"] and row["type"] in KINDS and row["record_data"]}
     if not ours:
         return
-    sent = set(conn.execute(select(_O.c.sync_id).where(among(_O.c.sync_id, "ids")), {"ids": list(ours)}).scalars())
+    sent = mirror.known(conn, _O, list(ours), "sync_id")
     for row in (row for sync_id, row in ours.items() if sync_id not in sent):
         _note(conn, row["type"], row["record_data"], row["occurred_at"])
     if ours.keys() - sent:

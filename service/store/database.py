@@ -130,6 +130,15 @@ class Database:
             if self._precedence is not None:
                 self._lingering = loop.call_later(LINGER, self._precedence.drop)
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """`work` in one transaction that only reads, in a thread of its own: beside the writers. Errors as `begin`."""
+
+        def reading() -> T:
+            with self.begin(write=False) as connection:
+                return work(connection)
+
+        return await asyncio.to_thread(reading)
+
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
         """The same, not waited for: works are done in the order in which they were given. Only for what can be read
         again: Postgres does not wait for its disk, and may lose the last of them with its machine, whole."""

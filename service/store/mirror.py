@@ -116,12 +116,11 @@ def digital_contact_row(row: Row, origin: str, refreshed_at: datetime | None) ->
 
 def save_onvoard_contacts(conn: Connection, rows: Sequence[Row], *, own: bool = False) -> None:
     """Rows of `onvoard_contact_row`. `own` says that they answer a write of ours: their time is nobody's edit."""
-    table = t.onvoard_contacts
     rows = unique(rows, "id")
     if not own:
         known = {row.id: row for row in conn.execute(_STATE, {"ids": [row["id"] for row in rows]})}
         if bulk.copies(conn, rows):
-            rows = _copied(conn, table, rows, "id", known)
+            rows = _copied(conn, t.onvoard_contacts, rows, "id", known)
         # Most of what is read again is as it was: the database would find so too, but later.
         rows = [row for row in rows if (was := known.get(row["id"])) is None or not _is_as_it_was(row, was)]
     if rows:

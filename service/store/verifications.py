@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -40,25 +39,19 @@ def is_living(row: Mapping[str, Any] | None) -> bool:
 
 async def count(db: Database, table: Table) -> int:
     """Living rows; beside the writers, as it takes a look at each of them."""
-
-    def look() -> int:
-        with db.begin(write=False) as conn:
-            return cursors.count(conn, table, *_living(table))
-
-    return await asyncio.to_thread(look)
+    return await db.read(lambda conn: cursors.count(conn, table, *_living(table)))
 
 
 async def at(db: Database, table: Table, places: Collection[int]) -> list[str]:
     """The keys of the living rows at these places (from 1), in whatever order they lie; beside the writers."""
     wanted = set(places)
 
-    def look() -> list[str]:
+    def look(conn: Connection) -> list[str]:
         query = select(table.c[key_of(table)]).where(*_living(table))
-        with db.begin(write=False) as conn:
-            keys = conn.execute(query, execution_options={"yield_per": 10_000}).scalars()
-            return [key for place, key in enumerate(keys, start=1) if place in wanted]
+        keys = conn.execute(query, execution_options={"yield_per": 10_000}).scalars()
+        return [key for place, key in enumerate(keys, start=1) if place in wanted]
 
-    return await asyncio.to_thread(look)
+    return await db.read(look)
 
 
 def keys_after(conn: Connection, table: Table, after: str, limit: int = 5_000) -> list[str]:

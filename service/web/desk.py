@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -174,11 +173,7 @@ class Desk:
     # --- the mirror
 
     async def read(self, look: Callable[[Connection], T]) -> T:
-        def reading() -> T:
-            with self.bridge.db.begin(write=False) as conn:
-                return look(conn)
-
-        return await asyncio.to_thread(reading)
+        return await self.bridge.db.read(look)
 
     async def decide(self, work: Callable[[Connection], T]) -> T:
         """`work` in one transaction, while nobody else decides anything. Raises Busy."""

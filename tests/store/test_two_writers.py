@@ -95,7 +95,7 @@ async def test_what_ends_as_a_deadlock_is_begun_again(both: tuple[Database, Data
 
     one, other = both
     await asyncio.gather(one.run(cross("a", "b")), other.run(cross("b", "a")))
-    assert begun.count("a") + begun.count("b") > 2  # who is begun again may be so once more
+    assert len(begun) > 2  # who is begun again may be so once more
     with one.begin() as conn:
         assert cursors.fact(conn, "a") == cursors.fact(conn, "b")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -69,7 +70,7 @@ def engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "checkout")
     def wake(connection: psycopg.Connection[Any], record: Any, _proxy: object) -> None:
-        if monotonic() - record.info.get("at_rest_since", monotonic()) > AT_REST:
+        if monotonic() - record.info.get("at_rest_since", inf) > AT_REST:
             try:
                 engine.dialect.do_ping(connection)  # type: ignore[arg-type]
             except Error:
