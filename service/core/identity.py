@@ -184,6 +184,13 @@ def _by_address(contact: Contact, index: Index) -> Verdict:
             onvoard=(contact.id,),
             digital_onboarding=tuple(c.id for c in keyed),
         )
+    rivals = [c for c in doubles if not all(index.apart(c, other) for other in keyed)]
+    if keyed and rivals:
+        return Ambiguous(
+            "several OnVoard contacts have this e-mail",
+            onvoard=(contact.id, *(c.id for c in rivals if not c.linked)),
+            digital_onboarding=tuple(c.id for c in keyed),
+        )
     if keyed:
         return Same(keyed[0].id, MatchedBy.UNIQUE_ID)
     return Apart() if told_apart else New()

@@ -231,6 +231,18 @@ def test_who_was_told_apart_stands_in_nobody_elses_way():
     assert who_is_onvoard(onvoard[1], apart(onvoard, digital, ("ct_1", "u1"))) == Same("u1", MatchedBy.EMAIL)
 
 
+def test_two_told_apart_from_somebody_may_still_both_be_a_third():
+    onvoard, digital = [C("ct_1", "a@x.de"), C("ct_2", "a@x.de")], [C("a@x.de")]
+    told = apart(onvoard, digital, ("ct_1", "u1"), ("ct_2", "u1"))
+    for contact in onvoard:
+        verdict = who_is_onvoard(contact, told)
+        assert isinstance(verdict, Ambiguous)
+        assert set(verdict.onvoard) == {"ct_1", "ct_2"}
+        assert verdict.digital_onboarding == ("a@x.de",)
+    told = apart(onvoard, digital, ("ct_1", "u1"), ("ct_2", "a@x.de"))
+    assert [who_is_onvoard(c, told) for c in onvoard] == [Same("a@x.de", MatchedBy.UNIQUE_ID), Apart()]
+
+
 def test_from_somebody_out_of_sight():
     """The other one may share nothing with it, and not be in the index."""
     assert who_is_onvoard(C("ct_1", "a@x.de"), apart([C("ct_1", "a@x.de")], [], ("ct_1", "u9"))) == Apart()
