@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -13,6 +13,7 @@ import structlog
 
 from service import restoring
 from service.bridge import Bridge, Report, stream_name
+from service.concurrency import side_by_side
 from service.core.guard import Limits
 from service.core.loaders import Loader, Survey
 from service.core.mapping import normal_email
@@ -143,6 +144,24 @@ class Cycle:
         else:
             self.report.read.add(name)
 
+    async def read_together(self, works: Mapping[str, Callable[[], Awaitable[int]]]) -> None:
+        """Several streams at the same time: where one waits for its platform, another one does not. What `read` raises
+        of one of them is raised when all are done, where the platform still answers."""
+        failures: dict[str, PlatformError] = {}
+
+        async def one(name: str, work: Callable[[], Awaitable[int]]) -> None:
+            try:
+                await self.read(name, work())
+            except Unreachable:
+                raise
+            except PlatformError as error:
+                failures[name] = error
+
+        await side_by_side(*(one(name, work) for name, work in works.items()))
+        for name in works:
+            if name in failures:
+                raise failures[name]
+
     async def _stands_beside(self, name: str) -> bool:
         return name in self._beside and await self.bridge.db.run(lambda conn: health.was_read(conn, stream_name(name)))
 
@@ -150,10 +169,12 @@ class Cycle:
         """OnVoard's news, or every record; what both sides know about themselves. Reads only."""
         for name in LISTINGS:
             await self.read(name, self.onvoard.listing(name))
+        unknown = [name for name in TIMED if not await self._knows(name)]
         for name in TIMED:
-            known = await self._knows(name)
-            work = self.sweeper.everything if full and known else self.onvoard.new
-            await self.read(name, work(name, allow_empty=allow_empty))
+            if name not in unknown:
+                work = self.sweeper.everything if full else self.onvoard.new
+                await self.read(name, work(name, allow_empty=allow_empty))
+        await self.read_together({name: partial(self.onvoard.new, name, allow_empty=allow_empty) for name in unknown})
         self.report.pulled["contacts"] += await self.onvoard.follow_hints()
         await self.read("summaries", self.onvoard.listing("summaries"))
         await self.read("templates", self.digital.templates())

@@ -83,7 +83,7 @@ def _in_mirror(conn: Connection, who: str, now: datetime) -> list[Found]:
 
 
 def _of_deleted(conn: Connection, row: Row, now: datetime) -> int:
-    return erasure.new_person(conn, now, former_onvoard_contact_id=row["onvoard_contact_id"])
+    return people.new_person(conn, now, former_onvoard_contact_id=row["onvoard_contact_id"])
 
 
 def _shown(conn: Connection, person: Row) -> Found:
@@ -187,7 +187,7 @@ class _Forgetting:
 
     def _erase(self, conn: Connection, contact: Row, opted_out: set[str]) -> None:
         now, known = self.bridge.now(), self.found.person_id
-        person_id = known or erasure.new_person(conn, now, onvoard_contact_id=self.found.onvoard_contact_id)
+        person_id = known or people.new_person(conn, now, onvoard_contact_id=self.found.onvoard_contact_id)
         self.told.person_id, self.told.at, self.told.outcome = person_id, now, "erased"
         self.who, erased = erasure.forget(conn, person_id, contact, opted_out, self.told.run_id, now)
         self.told.rows_erased = dict(erased + traces.erase(conn, traces.find(conn)))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,7 +15,7 @@ from service import restoring, telemetry
 from service.bridge import Bridge, Report, claim_accounts, local_now, stream_name
 from service.core.records import Platform
 from service.core.rules import Rule
-from service.cycle import Cycle
+from service.cycle import TIMED, Cycle
 from service.decide import examining
 from service.errors import DatabaseError, Denied, PlatformError, SuspiciouslyEmpty
 from service.extract.importer import Imported, import_export
@@ -200,11 +201,12 @@ async def backfill(
             "resources": ("resources", "resource_property_types", "activity_types", "webhooks", "records"),
             "summaries": ("summaries",),
         }
-        timed = {"contacts", "reviews", "activities", "records"}
+        timed = [name for resource in resources for name in pulls.get(resource, ()) if name in TIMED]
+        await cycle.read_together({name: partial(cycle.onvoard.backfill, name, since, until) for name in timed})
         for resource in resources:
             for name in pulls.get(resource, ()):
-                work = cycle.onvoard.backfill(name, since, until) if name in timed else cycle.onvoard.listing(name)
-                await cycle.read(name, work)
+                if name not in TIMED:
+                    await cycle.read(name, cycle.onvoard.listing(name))
             if resource == "templates":
                 await cycle.read("templates", cycle.digital.templates())
             if resource == "objectives":

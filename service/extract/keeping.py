@@ -38,8 +38,8 @@ class Keeper:
     is read with it, is on record with it or after it, never before (law 7): once a transaction has failed all later
     ones do, with the same error."""
 
-    def __init__(self, db: Database, save: Callable[[Connection, list[Any]], None]) -> None:
-        self._db, self._save = db, save
+    def __init__(self, db: Database, lane: str, save: Callable[[Connection, list[Any]], None]) -> None:
+        self._db, self._lane, self._save = db, lane, save
         self._slots = asyncio.Semaphore(AHEAD)
         self._waiting = _Waiting()
         self._last: Future[None] | None = None
@@ -80,14 +80,14 @@ class Keeper:
             taken.then[lambda conn, _: then(conn)] = {}
         if taken.items or taken.then:
             before = self._last
-            self._last = self._db.submit(lambda conn: self._keep(conn, taken, before))
+            self._last = self._db.submit(lambda conn: self._keep(conn, taken, before), self._lane)
         if (last := self._last) is not None:
             if not last.done():  # whoever is cancelled meanwhile takes nothing back: it has been handed over
                 await asyncio.shield(asyncio.wrap_future(last))
             last.result()
 
     def _keep(self, conn: Connection, taken: _Waiting, before: Future[None] | None) -> None:
-        if before is not None:  # it is done: the database works in the order of what it is given
+        if before is not None:  # it is done: a lane works in the order of what it is given
             before.result()
         self._save(conn, taken.items)
         for then, about in taken.then.items():

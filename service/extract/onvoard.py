@@ -3,9 +3,8 @@ what is known is for `sweeping`."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from service import telemetry
+from service.concurrency import side_by_side
 from service.core import windows
 from service.core.records import Platform
 from service.core.windows import EPOCH, LEAD, PAGE, SECOND, Position
@@ -39,14 +39,13 @@ _log = structlog.get_logger()
 OVERLAP = timedelta(seconds=60)
 LEASE_WAIT = 600.0
 """Seconds for which a backfill waits for another one of the same stream, which does its work."""
-WINDOWS = 16
-"""How many windows are read side by side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One list that is filtered by time. `fetch(before, after, page)` reads a page, `dated_by` names the time that it
-    sorts by, `rows` makes of its records what `save` keeps: the database waits for nobody's Python."""
+    sorts by, `rows` makes of its records what `save` keeps: the database waits for nobody's Python. The first backfill,
+    which is gone on with until it is done, may keep them by `fill`, and leave to its end what follows (`_hint`)."""
 
     name: str
     table: Table
@@ -55,6 +54,7 @@ class Stream:
     rows: Callable[[Sequence[Any]], list[Row]]
     save: Callable[[Connection, list[Row]], None]
     retrieve: Callable[[str], Awaitable[Any]]
+    fill: Callable[[Connection, list[Row]], None] | None = None
 
     def keep(self, conn: Connection, records: Sequence[Any]) -> None:
         self.save(conn, self.rows(records))
@@ -90,7 +90,7 @@ class OnvoardReader:
         self.sweep_after = sweep_after
         self.refused: Counter[str] = Counter()  # records without an id, by stream
         self.streams = {stream.name: stream for stream in self._streams()}
-        self.keepers = {name: Keeper(db, stream.save) for name, stream in self.streams.items()}
+        self.keepers = {name: Keeper(db, name, stream.save) for name, stream in self.streams.items()}
         self._saving = {name: Together(self._save_all(stream)) for name, stream in self.streams.items()}
         self.listings = listings(client)
 
@@ -114,7 +114,8 @@ class OnvoardReader:
             Stream("reviews", t.onvoard_reviews, "created_at", created(c.reviews),
                    absorb.record_rows, absorb.reviews, c.reviews.retrieve),
             Stream("activities", t.onvoard_activities, "occurred_at", happened,
-                   absorb.activity_rows, self._save_activities, c.contact_activities.retrieve),
+                   absorb.activity_rows, self._save_activities, c.contact_activities.retrieve,
+                   self._fill_activities),
             Stream("records", t.onvoard_resource_records, "created_at", created(c.resource_records),
                    absorb.record_rows, absorb.resource_records, c.resource_records.retrieve),
         ]  # fmt: skip
@@ -127,6 +128,9 @@ class OnvoardReader:
 
     def _save_activities(self, conn: Connection, rows: list[Row]) -> None:
         absorb.want_reread(conn, absorb.activities(conn, rows, self.now()))
+
+    def _fill_activities(self, conn: Connection, rows: list[Row]) -> None:
+        absorb.activities(conn, rows, self.now())
 
     async def _refuse(self, name: str, page: Page[Any]) -> None:
         """A record without an id cannot be kept: a dead letter names it."""
@@ -185,16 +189,27 @@ class OnvoardReader:
         anything, upper = await self.begin(stream, since or EPOCH, until)
         if whole and not anything and not allow_empty:
             await self.suspect(stream)
-        if not backlog:
+        if not backlog and await self.db.run(lambda conn: cursors.windows_began(conn, key)) is None:
             await self.db.run(lambda conn: cursors.open_window(conn, key, since or EPOCH, upper))
             backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
-        async with self.keepers[name] as keeper:
-            read = await side_by_side(*(self._window(stream, w, since, until, LEAD) for w in backlog))
+        first = whole and await self.db.run(lambda conn: cursors.get(conn, f"onvoard.{name}")) is None
+        async with Keeper(self.db, name, (first and stream.fill) or stream.save) as keeper:
+            read = await side_by_side(*(self._window(stream, keeper, w, since, until, LEAD) for w in backlog))
             await keeper.flush()
             if rest := await self.db.run(lambda conn: cursors.backlog(conn, key)):
-                read += await side_by_side(*(self._window(stream, w, since, until) for w in rest))
+                read += await side_by_side(*(self._window(stream, keeper, w, since, until) for w in rest))
+            await keeper.flush()
+            if first and name in ("contacts", "activities"):
+                await self._hint()
             await keeper.flush(lambda conn: self._backfilled(conn, key, stream, whole))
         return sum(read)
+
+    async def _hint(self) -> None:
+        """Whoever was active after they were read, is read again: their activity may have come first. Whichever of the
+        two backfills ends last, sees everything."""
+        active = await self.db.read(absorb.active_since_read)
+        for part in mirror.in_parts(active.items()):
+            await self.db.run(lambda conn, part=part: absorb.want_reread(conn, dict(part)))  # type: ignore[misc]
 
     def _backfilled(self, conn: Connection, key: str, stream: Stream, whole: bool) -> None:
         began = cursors.windows_began(conn, key)
@@ -235,11 +250,11 @@ class OnvoardReader:
         return windows.cut(lower, upper, marks)
 
     async def _window(
-        self, stream: Stream, window: dict[str, Any], since: datetime | None, until: datetime | None,
+        self, stream: Stream, keeper: Keeper, window: dict[str, Any], since: datetime | None, until: datetime | None,
         pages: int | None = None,
     ) -> int:  # fmt: skip
         """Read a window; or no more than about so many `pages` of it, and cut what is left."""
-        read, steps, keeper = 0, 0, self.keepers[stream.name]
+        read, steps = 0, 0
         async for step in self.walk(stream, window["reached"], window["lower"]):
             steps += 1
             items = self._within(stream, step.page.items, since, until)
@@ -248,13 +263,13 @@ class OnvoardReader:
             read += len(items)
             self.progress.advance(stream.name, len(items))
             if pages is not None and steps >= pages and step.reached is not None and not step.last:
-                await self._split(stream, window, step.reached)
+                await self._split(stream, keeper, window, step.reached)
                 break
         return read
 
-    async def _split(self, stream: Stream, window: dict[str, Any], at: datetime) -> None:
+    async def _split(self, stream: Stream, keeper: Keeper, window: dict[str, Any], at: datetime) -> None:
         spans = await self.cut(stream, window["lower"], at)
-        await self.keepers[stream.name].flush(lambda conn: cursors.split_window(conn, window["id"], at, spans))
+        await keeper.flush(lambda conn: cursors.split_window(conn, window["id"], at, spans))
 
     @staticmethod
     def _within(stream: Stream, items: Sequence[Any], since: datetime | None, until: datetime | None) -> list[Any]:
@@ -305,23 +320,3 @@ class OnvoardReader:
             if await listed.is_gone(key):
                 await self.db.run(lambda conn, key=key: mirror.mark_gone(conn, listed.table, key, self.now()))  # type: ignore[misc]
         return len(read)
-
-
-async def side_by_side(*work: Awaitable[Any]) -> list[Any]:
-    """All of them, a few at a time; the first failure ends the others."""
-    slots = asyncio.Semaphore(WINDOWS)
-
-    async def one(task: Awaitable[Any]) -> Any:
-        async with slots:
-            return await task
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(task)) for task in work]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    finally:
-        for waiting in work:
-            if isinstance(waiting, Coroutine):
-                waiting.close()  # one that never had its turn would complain on standard error
-    return [task.result() for task in tasks]

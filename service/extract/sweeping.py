@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from service.concurrency import AT_ONCE, side_by_side
 from service.core import windows
 from service.core.windows import EPOCH, LEAD, PAGE
 from service.errors import PlatformError
 from service.extract.keeping import Then
-from service.extract.onvoard import OVERLAP, WINDOWS, OnvoardReader, Stream, side_by_side
+from service.extract.onvoard import OVERLAP, OnvoardReader, Stream
 from service.store import cursors, mirror, slices
 from service.store.database import Connection
 from service.store.slices import Slice
@@ -75,7 +76,7 @@ class Sweeper:
         if not anybody:
             await self.reader.suspect(contacts)
         turn = _Turn(due, budget - 1)
-        await side_by_side(*(self._work(turn) for _ in range(WINDOWS)))
+        await side_by_side(*(self._work(turn) for _ in range(AT_ONCE)))
         for error in turn.failures[:1]:
             raise error
         return turn.read

@@ -9,7 +9,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, or_, select, update
 
 from service.core.mapping import normal_email
 from service.core.records import Platform, Source
@@ -23,6 +23,7 @@ ADDRESS_OF_THE_ERASED = "address_of_the_erased"
 END = datetime.max.replace(tzinfo=UTC)
 HINT_HOLDS = timedelta(hours=1)
 """A contact that was read so long after an activity shows what it led to, even if the clocks differ."""
+_A = t.onvoard_activities.c
 
 
 def row_of(record: Any) -> Row:
@@ -53,6 +54,7 @@ def onvoard_contacts(conn: Connection, rows: list[Row], *, run_id: int, now: dat
     Of somebody erased nothing is kept, whatever is lifted over there; a new contact with their address, or naming their
     unique_id, is one of theirs.
     """
+    people.turn_to_show(conn)
     stones = erasure.states(conn, [row["id"] for row in rows])
     erased = erasure.erased_among(conn, [row["email"] for row in rows], map(_link, rows), for_good=True)
     others = erasure.of_the_living(conn, erased) if erased else ()
@@ -128,10 +130,12 @@ def reviews(conn: Connection, rows: list[Row]) -> None:
 
 def resource_records(conn: Connection, rows: list[Row]) -> None:
     """Rows of `record_rows`."""
+    people.turn_to_show(conn)
     mirror.save_records(conn, t.onvoard_resource_records, traces.silent(conn, rows))
 
 
 def _without_suppressed(conn: Connection, rows: list[Row], key: str, email: str) -> list[Row]:
+    people.turn_to_show(conn)  # whoever is erased from now on, takes this along
     stones = erasure.suppressed_contacts(conn, {row[key] for row in rows if row[key]})
     return traces.kept(conn, [row for row in rows if row[key] not in stones], email)
 
@@ -156,6 +160,22 @@ def want_reread(conn: Connection, happened: Mapping[str, datetime | None]) -> No
     seen = conn.execute(_SEEN, {"ids": list(until), "last": max(until.values())})
     if hinted := [row.id for row in seen if row.seen_at <= until[row.id]]:
         conn.execute(update(table).where(bulk.among(table.c.id, "ids")).values(seen_at=None), {"ids": hinted})
+
+
+_LAST = case((func.count() == func.count(_A.occurred_at), func.max(_A.occurred_at)))  # None: of one, nobody knows
+_ACTIVE_SINCE = (
+    select(_A.contact_id, _LAST)
+    .where(or_(_A.occurred_at >= bindparam("since"), _A.occurred_at.is_(None)))
+    .where(func.coalesce(_A.sync_id, "") == "", _A.contact_id.is_not(None))
+    .group_by(_A.contact_id)
+)
+
+
+def active_since_read(conn: Connection) -> dict[str, datetime | None]:
+    """What `want_reread` is to be told of all activities in the mirror: at least of those who were active after they
+    were read."""
+    oldest = conn.execute(select(func.min(t.onvoard_contacts.c.seen_at))).scalar()
+    return dict(conn.execute(_ACTIVE_SINCE, {"since": oldest - HINT_HOLDS}).all()) if oldest is not None else {}
 
 
 _WANTED = (
@@ -191,8 +211,8 @@ def digital_contacts(
     `created` are the unique_ids that this very request of ours brought into being, `opted_out` those that it opted out.
     """
     rows = [row_of(contact) for contact in contacts if contact.unique_id]
-    known = mirror.known_digital_contacts(conn, [row["unique_id"] for row in rows])
     rows = without_erased(conn, rows, run_id, now)
+    known = mirror.known_digital_contacts(conn, [row["unique_id"] for row in rows])
     saved = []
     for row in rows:
         before = known.get(row["unique_id"])
@@ -210,7 +230,9 @@ def digital_contacts(
 
 
 def without_erased(conn: Connection, rows: list[Row], run_id: int, now: datetime) -> list[Row]:
-    """Nothing of an erased person is stored; one who is not opted out yet, is."""
+    """Nothing of an erased person is stored; one who is not opted out yet, is. Before any row is locked: see
+    `people.take_turn`."""
+    people.turn_to_show(conn)
     erased = erasure.erased_among(conn, [row["email"] for row in rows], [row["unique_id"] for row in rows])
     others = erasure.of_the_living(conn, erased) if erased else ()
     living = []

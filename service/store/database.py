@@ -33,6 +33,7 @@ LINGER = 0.1
 ATTEMPTS = 5
 """How often a transaction is begun that ends in deadlocks; all writers order their rows where they can."""
 _MIGRATION_LOCK = 7_265_646_374_726_547  # any number, and always this one
+_NOT_VACUUMED = {"people_turn"}  # it is always empty, and may be locked for long
 _MEMORY = (None, "", ":memory:")
 _SQLITE_SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=NORMAL")
 # SQLite's SQLITE_ERROR (1), CONSTRAINT (19), MISMATCH (20), MISUSE (21) and RANGE (25) are about a statement.
@@ -66,6 +67,7 @@ class Database:
 
             self.engine, self._driver_error, self._translate = driver.engine(self._url), driver.Error, driver.translate
         self._writer = None if inline else ThreadPoolExecutor(1, thread_name_prefix="mirror")
+        self._lanes: dict[str, ThreadPoolExecutor] = {}
         self._first = None if inline else ThreadPoolExecutor(1, thread_name_prefix="mirror-first")
         self._precedence = Precedence(self.beside("first")) if self.file and not inline else None
         self._lingering: asyncio.TimerHandle | None = None
@@ -139,20 +141,29 @@ class Database:
 
         return await asyncio.to_thread(reading)
 
-    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
-        """The same, not waited for: works are done in the order in which they were given. Only for what can be read
-        again: Postgres does not wait for its disk, and may lose the last of them with its machine, whole."""
-        return self._hand_over(lambda conn: work(_unwaited(conn)))
+    def submit(self, work: Callable[[Connection], T], lane: str) -> Future[T]:
+        """`run`, not waited for: works of a lane are done in the order in which they were given, on Postgres beside
+        those of others. Only for what can be read or made again: Postgres does not wait for its disk, and may lose the
+        last of them with its machine, whole."""
+        return self._hand_over(lambda conn: work(_unwaited(conn)), lane)
 
-    def _hand_over(self, work: Callable[[Connection], T]) -> Future[T]:
+    def _hand_over(self, work: Callable[[Connection], T], lane: str = "") -> Future[T]:
         if self._writer is not None:
-            return self._writer.submit(copy_context().run, self._in_turn, work)
+            return self._lane(lane).submit(copy_context().run, self._in_turn, work)
         done: Future[T] = Future()
         try:
             done.set_result(self._transaction(work))
         except BaseException as error:  # as an executor does
             done.set_exception(error)
         return done
+
+    def _lane(self, name: str) -> ThreadPoolExecutor:
+        if self.dialect == "sqlite" or not name:
+            assert self._writer is not None
+            return self._writer
+        if name not in self._lanes:
+            self._lanes[name] = ThreadPoolExecutor(1, thread_name_prefix=f"mirror-{name}")
+        return self._lanes[name]
 
     def _in_turn(self, work: Callable[[Connection], T]) -> T:
         if self._precedence is not None:
@@ -247,14 +258,14 @@ class Database:
         try:
             with self.translated(), self.engine.connect() as connection:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
-                connection.exec_driver_sql(f"VACUUM {', '.join(metadata.tables)}")
+                connection.exec_driver_sql(f"VACUUM {', '.join(metadata.tables.keys() - _NOT_VACUUMED)}")
         except DatabaseUnavailable:
             return False
         return True
 
     def close(self) -> None:
-        """Ends the writer thread, after what it has begun, and all connections. May be called twice."""
-        for thread in (self._writer, self._first):
+        """Ends the writer threads, after what they have begun, and all connections. May be called twice."""
+        for thread in (self._writer, self._first, *self._lanes.values()):
             if thread is not None:
                 thread.shutdown(wait=True)
         if self._precedence is not None:

@@ -139,7 +139,7 @@ def suppress(conn: Connection, contact: Row, run_id: int, now: datetime, state: 
     Its people on Digital Onboarding are opted out of e-mail and SMS, and all that the mirror holds of them goes.
     """
     person = people.person_of(conn, contact_id=contact["id"]) or people.person_by_id(
-        conn, new_person(conn, now, onvoard_contact_id=contact["id"])
+        conn, people.new_person(conn, now, onvoard_contact_id=contact["id"])
     )
     who = whom(conn, person, contact)
     bury(conn, who, state, now)
@@ -149,14 +149,9 @@ def suppress(conn: Connection, contact: Row, run_id: int, now: datetime, state: 
         opt_out(conn, who.person_id, partner, run_id, now)
 
 
-def new_person(conn: Connection, now: datetime, **values: Any) -> int:
-    key = conn.execute(t.persons.insert().values(created_at=now, **values)).inserted_primary_key
-    assert key is not None
-    return int(key[0])
-
-
 def bury(conn: Connection, who: Whom, state: str, now: datetime) -> Counter[str]:
     """The person leaves the mirror, with everything that bears one of their ids. -> rows by table"""
+    people.take_turn(conn)  # who was reading of them has written it by now, or sees their tombstones
     p = t.persons.c
     held = dict(conn.execute(select(p.unique_id, p.id).where(p.unique_id.in_(who.unique_ids))).all())
     people_ = {who.person_id, *held.values()}
@@ -178,8 +173,8 @@ def _write_stones(conn: Connection, who: Whom, held: Mapping[str, int], now: dat
     email, *more = sorted(who.addresses) or [""]
     first = who.partners[0] if who.partners else {"unique_id": who.link, "id": None}
     stones = [(who.person_id, email, first)]
-    stones += [(held.get(row["unique_id"]) or new_person(conn, now), email, row) for row in who.partners[1:]]
-    stones += [(new_person(conn, now), other, {"unique_id": first["unique_id"], "id": None}) for other in more]
+    stones += [(held.get(row["unique_id"]) or people.new_person(conn, now), email, row) for row in who.partners[1:]]
+    stones += [(people.new_person(conn, now), other, {"unique_id": first["unique_id"], "id": None}) for other in more]
     named = first["unique_id"] or ""
     if who.contact_id is not None and "@" in named:
         cursors.set_fact(conn, f"{CAPITALS}{who.contact_id}", _capitals(named))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 UPGRADE = "contact-bridge db upgrade"
-HEAD = "0014_unannounced"
+HEAD = "0015_people_turn"
 """The newest revision, as `migrations/versions` has it (a test compares them)."""
 _one_at_a_time = Lock()  # alembic keeps what it is doing in a global
 

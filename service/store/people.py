@@ -16,6 +16,7 @@ from service.store import tables as t
 from service.store.bulk import among
 from service.store.mirror import FOR_DECISIONS, in_parts, known_digital_contacts
 from service.store.planner import unindexed
+from service.store.view_rows.turns import ADDING, ALONE, SHOWING
 
 _OV, _DO, _P = t.onvoard_contacts, t.digital_onboarding_contacts, t.persons
 UNLINKED = "unlinked by hand"
@@ -25,10 +26,30 @@ _UNSENT = ("pending", "held", "unknown")
 def take_turn(conn: Connection) -> None:
     """Nobody else changes persons, or what their rows show, until this transaction ends. To be taken before it locks
     any row: others come to the rows with their turn in hand, and each would wait for the other."""
-    if conn.dialect.name == "postgresql":
-        from service.store.view_rows.postgres import TURN
+    _lock(conn, ALONE)
 
-        conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN})")
+
+def turn_to_add(conn: Connection) -> None:
+    """Others may add persons as well until this transaction ends, and do nothing else with them or what they show."""
+    _lock(conn, ADDING)
+
+
+def turn_to_show(conn: Connection) -> None:
+    """Nobody adds, changes or erases persons until this transaction ends; what they show, others may change as well."""
+    _lock(conn, SHOWING)
+
+
+def _lock(conn: Connection, statement: str) -> None:
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(statement)
+
+
+def new_person(conn: Connection, now: datetime, **values: Any) -> int:
+    """-> its id. Alone with it: of two who only add, and then change what they added, each would wait for the other."""
+    take_turn(conn)
+    key = conn.execute(insert(_P).values(created_at=now, **values)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def release_deleted(conn: Connection) -> None:
@@ -129,7 +150,7 @@ def link_all(conn: Connection, links: Sequence[tuple[str, str, MatchedBy]], now:
     persons, kept, merged = list[int](), dict[int, tuple[str, str, MatchedBy]](), dict[int, int]()
     for contact_id, unique_id, by in links:
         ids = sorted({each[key] for each, key in ((of_contact, contact_id), (of_partner, unique_id)) if key in each})
-        keep = ids[0] if ids else _new_person(conn, now)
+        keep = ids[0] if ids else new_person(conn, now)
         persons.append(keep)
         kept[keep] = (contact_id, unique_id, by)
         merged |= dict.fromkeys(ids[1:], keep)
@@ -176,7 +197,7 @@ def unlink(conn: Connection, person_id: int, now: datetime) -> int:
     unique_id = conn.execute(select(_P.c.unique_id).where(_P.c.id == person_id)).scalar_one()
     alone = {"unique_id": None, "matched_by": None, "linked_at": None, "settled_at": None}
     conn.execute(update(_P).where(_P.c.id == person_id).values(alone))
-    other = _new_person(conn, now)
+    other = new_person(conn, now)
     conn.execute(update(_P).where(_P.c.id == other).values(unique_id=unique_id))
     cancel_waiting(conn, [person_id], UNLINKED, now)
     o = t.outbox.c
@@ -211,12 +232,6 @@ def expect_anew(conn: Connection, unique_id: str) -> None:
     blank: dict[str, Any] = {column.name: None for column in _DO.c if column.name not in kept}
     known = {"raw": {"unique_id": unique_id}, "content_hash": "", "announced": True, "dirty": True}
     conn.execute(update(_DO).where(_DO.c.unique_id == unique_id).values(blank | known))
-
-
-def _new_person(conn: Connection, now: datetime) -> int:
-    key = conn.execute(insert(_P).values(created_at=now)).inserted_primary_key
-    assert key is not None
-    return int(key[0])
 
 
 _THESE = _P.c.id.in_(bindparam("ids", expanding=True))

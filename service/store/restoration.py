@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, bindparam, case, or_, select, update
 
 from service.core.identity import MatchedBy
 from service.core.records import Platform
-from service.store import consents, cursors, erasure, goals, outbox
+from service.store import consents, cursors, erasure, goals, outbox, people
 from service.store import tables as t
 from service.store.outbox import Operation
 
@@ -192,7 +192,7 @@ def bury_again(conn: Connection, kept: Sequence[Row], now: datetime) -> int:
             erasure.bury(conn, erasure.whom(conn, person, {}), erasure.ERASED, now)
         same = (_S.email_hash == stone["email_hash"], _S.unique_id_hash == stone["unique_id_hash"])
         if conn.execute(_STONES.where(*same)).first() is None:
-            holder = erasure.new_person(conn, now, state=erasure.ERASED)
+            holder = people.new_person(conn, now, state=erasure.ERASED)
             conn.execute(t.tombstones.insert().values(person_id=holder, **stone))
     return len(missing)
 

@@ -38,4 +38,7 @@ contact_owners = Table(
     Column("person_id", Id, nullable=False, index=True),
 )
 
+# Always empty, and locked on Postgres (`view_rows.turns`).
+people_turn = Table("people_turn", metadata, Column("nobody", Integer))
+
 MADE_BY_TRIGGERS = (people_rows, contact_owners)

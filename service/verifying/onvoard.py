@@ -9,11 +9,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from service.concurrency import side_by_side
 from service.core.records import Platform
 from service.core.windows import EPOCH, PAGE
 from service.cycle import Cycle
 from service.errors import NotFound, RuleBroken, SuspiciouslyEmpty
-from service.extract.onvoard import OVERLAP, side_by_side
+from service.extract.onvoard import OVERLAP
 from service.platforms.onvoard.wire import Page
 from service.store import absorb, cursors, mirror, verifications
 from service.store.database import Connection

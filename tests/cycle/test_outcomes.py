@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from service import jobs, runs, state
+from service.cycle import TIMED
 from service.errors import Denied, ServerFailed, SuspiciouslyEmpty
 from service.headway import Headway
 from service.store import cursors, health
 from tests.cycle.world import FAST, Row, World
 
+_TABLES = {"records": "resource_records"}
 UPSERT: dict[str, Any] = {"method": "POST", "path": "/v1/contacts*"}
 
 
@@ -87,6 +89,23 @@ async def test_a_stream_that_is_denied_hinders_no_other(both: World, status: int
     reviews, contacts = (streams(both)[f"onvoard.{name}"] for name in ("reviews", "contacts"))
     assert reviews["failure"] == "denied"
     assert reviews["succeeded_at"] == before["onvoard.reviews"]["succeeded_at"] < contacts["succeeded_at"]
+
+
+@pytest.mark.parametrize("denied", ["contacts", "reviews"])
+async def test_in_a_first_pull_what_is_denied_hinders_no_other_stream(world: World, denied: str) -> None:
+    world.ov.add_contact("ann@example.com")
+    world.ov.add_review("ann@example.com", 4, "fine", product_id=world.ov.add_product("sku-1", "Kettle"))
+    world.ov.add_activity("ann@example.com", "email_opened", email_name="hello")
+    deny(world, f"/v*/{denied}")
+    for _ in range(2):
+        with pytest.raises(Denied, match=denied):
+            await world.sync()
+        kept = {name for name in TIMED if world.value(f"SELECT count(*) FROM onvoard_{_TABLES.get(name, name)}")}
+        assert kept == {"contacts", "reviews", "activities"} - {denied}
+    assert not world.journal.writes()
+    world.sandbox.clear_faults()
+    await world.sync()
+    assert world.do.contact("ann@example.com")
 
 
 async def test_since_when_a_stream_fails_is_not_moved_by_the_next_failure_and_forgotten_with_a_success(

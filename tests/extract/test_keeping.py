@@ -75,7 +75,7 @@ def test_how_far_a_window_is_read_is_never_ahead_of_what_is_kept(
 
     async def run(kept: Kept) -> bool:
         """-> whether it failed, as everything did that was asked of this keeper from then on"""
-        keeper, reached = Keeper(kept.db, kept.save), check(kept)
+        keeper, reached = Keeper(kept.db, "reviews", kept.save), check(kept)
         told = await asyncio.gather(
             *(window(keeper, kept, name, reached.get(name, 0)) for name in range(windows)), return_exceptions=True
         )
@@ -103,7 +103,7 @@ def test_how_far_a_window_is_read_is_never_ahead_of_what_is_kept(
 
 def test_pages_share_a_transaction() -> None:
     kept = Kept(())
-    keeper = Keeper(kept.db, kept.save)
+    keeper = Keeper(kept.db, "reviews", kept.save)
 
     async def read() -> None:
         for page in range(2 * keeping.ENOUGH // 100):
@@ -121,7 +121,7 @@ async def test_who_is_cancelled_before_its_turn_holds_nobody_up(tmp_path: Path) 
         at_work.wait(20)
         kept.save(conn, items)
 
-    keeper = Keeper(kept.db, save)
+    keeper = Keeper(kept.db, "reviews", save)
     pages = [[(page, number) for number in range(keeping.ENOUGH)] for page in range(keeping.AHEAD + 1)]
     adding = [asyncio.create_task(keeper.add(page)) for page in pages]
     await asyncio.sleep(0)
@@ -137,7 +137,7 @@ async def test_who_is_cancelled_before_its_turn_holds_nobody_up(tmp_path: Path) 
 
 def test_a_page_does_not_wait_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Kept(())
-    keeper = Keeper(kept.db, kept.save)
+    keeper = Keeper(kept.db, "reviews", kept.save)
     monkeypatch.setattr(keeping, "PATIENCE", 0.05)
 
     async def read() -> None:

@@ -83,7 +83,7 @@ async def test_who_writes_what_another_process_is_writing_waits_and_finds_it(pos
     rows = [{"id": f"rv_{number}", "title": "new", "raw": {"title": "new"}} for number in range(200)]
     with closing(Database(postgres_mirror)) as ours, psycopg.connect(postgres_mirror) as other:
         other.execute("INSERT INTO onvoard_reviews (id, title, raw) VALUES ('rv_7', 'old', '{}')")
-        saved = ours.submit(lambda conn: mirror.save_records(conn, t.onvoard_reviews, rows))
+        saved = ours.submit(lambda conn: mirror.save_records(conn, t.onvoard_reviews, rows), "reviews")
         while other.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() != (1,):
             assert not saved.done()
         other.commit()

@@ -137,7 +137,7 @@ def test_postgres_speaks_utc_and_does_not_wait_for_ever(postgres_database: str) 
     assert found == ["UTC", "30s", "10min", "contact-bridge"]
 
 
-async def test_what_is_submitted_is_done_in_its_order_and_waits_for_no_disk(db: Database) -> None:
+async def test_what_is_submitted_is_done_in_its_lanes_order_and_waits_for_no_disk(db: Database) -> None:
     def told(conn: Connection) -> str:
         done.append(len(done))
         return "off" if db.dialect == "sqlite" else str(conn.execute(text("SHOW synchronous_commit")).scalar_one())
@@ -145,13 +145,26 @@ async def test_what_is_submitted_is_done_in_its_order_and_waits_for_no_disk(db: 
     done: list[int] = []
     if db.dialect == "postgresql":  # the tests' server waits for no disk at all
         await db.run(lambda conn: conn.execute(text("SET synchronous_commit = on")))
-    submitted = [db.submit(told) for _ in range(3)]
-    waited = await db.run(told)
-    assert all(each.done() for each in submitted) and done == [0, 1, 2, 3]
+    submitted = [db.submit(told, "one") for _ in range(3)]
+    last = db.submit(lambda _: list(done), "one")
+    assert last.result(10) == [0, 1, 2] and all(each.done() for each in submitted)
     assert {each.result() for each in submitted} == {"off"}
-    assert waited == ("off" if db.dialect == "sqlite" else "on")
+    assert await db.run(told) == ("off" if db.dialect == "sqlite" else "on")
     with pytest.raises(ZeroDivisionError):
-        db.submit(lambda _: 1 / 0).result(10)
+        db.submit(lambda _: 1 / 0, "one").result(10)
+
+
+async def test_a_lane_waits_for_no_other_on_postgres_and_for_all_on_sqlite(db: Database) -> None:
+    free = threading.Event()
+    first = db.submit(lambda _: free.wait(10), "one")
+    second = db.submit(lambda _: free.is_set(), "two")
+    if db.dialect == "postgresql":
+        assert second.result(10) is False
+    else:
+        assert not second.done()
+    free.set()
+    assert first.result(10) is True
+    assert second.result(10) is (db.dialect == "sqlite")
 
 
 def test_a_refused_statement_tells_the_rule_but_nobodys_address(db: Database) -> None:

@@ -7,14 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select, update
 
 from service.errors import RolledBack
-from service.store import adoption, cursors, people
+from service.store import absorb, adoption, cursors, erasure, people
 from service.store import tables as t
 from service.store.database import Connection, Database
+from service.store.view_tables import people_rows
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
@@ -45,6 +47,87 @@ def test_a_contact_is_adopted_once(both: tuple[Database, Database]) -> None:
     late.join()
     with one.begin(write=False) as conn:
         assert conn.execute(select(func.count()).select_from(t.persons)).scalar() == 1
+
+
+def test_who_adds_persons_waits_for_nobody_who_adds_others(both: tuple[Database, Database]) -> None:
+    """But for whoever changes what they show, who in turn waits for them."""
+    one, other = both
+    with one.begin() as conn:
+        conn.execute(insert(t.onvoard_contacts), [{"id": each, "raw": {}, "content_hash": ""} for each in ("c1", "c2")])
+    shown = threading.Event()
+
+    def show() -> None:
+        with other.begin() as conn:
+            conn.execute(insert(t.onvoard_reviews).values(id="rv_1", reviewer_contact_id="c1", status="PUBLISHED"))
+        shown.set()
+
+    with one.begin() as conn:
+        conn.execute(insert(t.persons).values(onvoard_contact_id="c1"))
+        with other.begin() as beside:
+            beside.execute(insert(t.persons).values(onvoard_contact_id="c2"))
+            late = threading.Thread(target=show)
+            late.start()
+        assert not shown.wait(0.5)
+    late.join(20)
+    with one.begin(write=False) as conn:
+        rows = conn.execute(select(people_rows.c.onvoard_contact_id, people_rows.c.review_count)).all()
+    assert sorted(map(tuple, rows)) == [("c1", 1), ("c2", 0)]
+
+
+def kept(table: t.Table, **values: Any) -> dict[str, Any]:
+    return dict.fromkeys(table.c.keys()) | {"raw": {}} | values
+
+
+ANN = "ann@x.com"
+READING: dict[str, Callable[[Connection], None]] = {
+    "activities": lambda conn: absorb.activities(
+        conn, [kept(t.onvoard_activities, id="a1", contact_id="c1", contact_email=ANN)], NOW
+    ) and None,
+    "reviews": lambda conn: absorb.reviews(
+        conn, [kept(t.onvoard_reviews, id="r1", reviewer_contact_id="c1", reviewer_email=ANN)]
+    ),
+    "records": lambda conn: absorb.resource_records(
+        conn, [kept(t.onvoard_resource_records, id="rr1", context_id="c1", data={"mail": ANN})]
+    ),
+    "contacts": lambda conn: absorb.onvoard_contacts(conn, [contact()], run_id=1, now=NOW),
+}
+
+
+def contact() -> dict[str, Any]:
+    values = {"suppressed": False, "properties": {}, "content_hash": "x", "modified_at": NOW}
+    return kept(t.onvoard_contacts, id="c1", email=ANN, email_key=ANN, **values)
+
+
+@pytest.mark.parametrize("reads_first", [True, False])
+@pytest.mark.parametrize("stream", READING)
+def test_nothing_comes_back_of_who_is_erased_while_they_are_read(
+    both: tuple[Database, Database], stream: str, reads_first: bool
+) -> None:
+    one, other = both
+    with one.begin() as conn:
+        conn.execute(insert(t.onvoard_contacts).values({**contact(), "dirty": False, "unexamined": False}))
+        conn.execute(insert(t.persons).values(id=1, onvoard_contact_id="c1"))
+
+    def erase(conn: Connection) -> None:
+        erasure.forget(conn, 1, {}, set(), 1, NOW)
+
+    first, second = (READING[stream], erase) if reads_first else (erase, READING[stream])
+
+    def then() -> None:
+        with other.begin() as conn:
+            second(conn)
+
+    with one.begin() as conn:
+        first(conn)
+        late = threading.Thread(target=then)
+        late.start()
+        late.join(0.5)  # waits for this transaction
+        assert late.is_alive()
+    late.join(20)
+    with one.begin(write=False) as conn:
+        for table in (t.onvoard_activities, t.onvoard_reviews, t.onvoard_resource_records):
+            assert conn.execute(select(table)).all() == []
+        assert conn.execute(select(t.onvoard_contacts.c.email)).scalars().all() == [None]
 
 
 async def test_who_decides_about_people_and_who_reads_contacts_do_not_wait_for_each_other(

@@ -1,8 +1,5 @@
-"""Postgres' triggers: what is inserted by the statement, the rest row by row where something shown changes.
-
-A row is right only if whoever makes it anew sees all that others have committed, and nobody else is at the same row.
-So who changes persons is alone with it; who changes what they show may be at it with others, but for the same person.
-"""
+"""Postgres' triggers: what is inserted by the statement, the rest row by row where something shown changes; and
+before either, whoever's turn it is (`turns`)."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ from service.store.view_rows.definition import (
     had_any,
     moved,
 )
+from service.store.view_rows.turns import ADDING, ALONE, SHOWING
 
-TURN = 7_265_646_374_726_548  # any number, and always this one
 _DIFFERS = "IS DISTINCT FROM"
 # A plan is kept for the session, the first one is made while tables are empty, and to plan or compile costs more than
 # a row.
@@ -64,7 +61,7 @@ def statements() -> Iterator[tuple[str, str]]:
 
 
 def _of_persons() -> Iterator[tuple[str, str]]:
-    yield from _before(PERSONS, f"pg_advisory_xact_lock({TURN})")
+    yield from _before(PERSONS, f"IF TG_OP = 'INSERT' THEN {ADDING}; ELSE {ALONE}; END IF")
     yield from _trigger(
         "persons_inserted", "AFTER INSERT", "persons", _FRESH,
         f"{RENEWED} IN (SELECT id FROM fresh)",
@@ -88,7 +85,7 @@ def _of_persons() -> Iterator[tuple[str, str]]:
 
 def _of(source: Source, renew: str) -> Iterator[tuple[str, str]]:
     table, old, new = source.table, f"OLD.{source.key}", f"NEW.{source.key}"
-    yield from _before(source, f"pg_advisory_xact_lock_shared({TURN})")
+    yield from _before(source, SHOWING)
     # Most of what is new is nobody's yet, and that is one look at an index.
     known = f"JOIN contact_owners w ON w.contact_id = n.{source.key} " if source.whose == CONTACTS else ""
     people = f"SELECT p.id FROM fresh n {known}JOIN persons p ON {source.of(f'n.{source.key}', persons='p.')}"
@@ -102,7 +99,7 @@ def _of(source: Source, renew: str) -> Iterator[tuple[str, str]]:
 
 def _before(source: Source, lock: str) -> Iterator[tuple[str, str]]:
     when = f"BEFORE INSERT OR DELETE OR UPDATE OF {source.columns()}"
-    yield from _calling(f"{source.table}_turn", when, source.table, "FOR EACH STATEMENT", lock)
+    yield from _reading_nothing(f"{source.table}_turn", when, source.table, "FOR EACH STATEMENT", lock)
 
 
 def _renew(function: str, people: str) -> str:
@@ -114,8 +111,12 @@ def _own(contacts: str) -> str:
 
 
 def _calling(name: str, when: str, table: str, scope: str, call: str) -> Iterator[tuple[str, str]]:
-    """A trigger that reads no table itself: to set what a plan depends on costs as much as such a call."""
-    yield _function(f"{name}()", "trigger", f"PERFORM {call}", "RETURN NULL", planned="")
+    yield from _reading_nothing(name, when, table, scope, f"PERFORM {call}")
+
+
+def _reading_nothing(name: str, when: str, table: str, scope: str, does: str) -> Iterator[tuple[str, str]]:
+    """A trigger that reads no table itself: to set what a plan depends on costs as much as what it does."""
+    yield _function(f"{name}()", "trigger", does, "RETURN NULL", planned="")
     yield _created(name, when, table, scope)
 
 
