@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -156,9 +157,11 @@ class OnvoardReader:
     async def new(self, name: str, *, allow_empty: bool = False) -> int:
         """Records since the cursor; everything, by windows, where there is none yet. -> how many were read"""
         stream = self.streams[name]
-        since = await self.db.run(lambda conn: cursors.get_time(conn, f"onvoard.{name}"))
+        since = await self._since(name)
         if since is None:
-            return await self.backfill(name, allow_empty=allow_empty)
+            async with self._backfilling(name):
+                if (since := await self._since(name)) is None:  # nobody did it while we waited for them
+                    return await self._backfill(stream, None, None, allow_empty)
         began, read = None, 0
         async with self.keepers[name] as keeper:
             async for step in self.walk(stream, None, since - OVERLAP):
@@ -169,6 +172,12 @@ class OnvoardReader:
             await keeper.flush(lambda conn: cursors.put(conn, f"onvoard.{name}", began or since, self.now()))
         return read
 
+    async def _since(self, name: str) -> datetime | None:
+        return await self.db.run(lambda conn: cursors.get_time(conn, f"onvoard.{name}"))
+
+    def _backfilling(self, name: str) -> AbstractAsyncContextManager[None]:
+        return lease(self.db, f"backfill:{name}", wait=LEASE_WAIT)
+
     @telemetry.pull("onvoard")
     async def backfill(
         self, name: str, since: datetime | None = None, until: datetime | None = None, *, allow_empty: bool = False
@@ -177,7 +186,7 @@ class OnvoardReader:
 
         Raises SuspiciouslyEmpty where the platform lists nothing, though the mirror knows several (law 12).
         """
-        async with lease(self.db, f"backfill:{name}", wait=LEASE_WAIT):
+        async with self._backfilling(name):
             return await self._backfill(self.streams[name], since, until, allow_empty)
 
     async def _backfill(
@@ -192,7 +201,7 @@ class OnvoardReader:
         if not backlog and await self.db.run(lambda conn: cursors.windows_began(conn, key)) is None:
             await self.db.run(lambda conn: cursors.open_window(conn, key, since or EPOCH, upper))
             backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
-        first = whole and await self.db.run(lambda conn: cursors.get(conn, f"onvoard.{name}")) is None
+        first = whole and await self._since(name) is None
         async with Keeper(self.db, name, (first and stream.fill) or stream.save) as keeper:
             read = await side_by_side(*(self._window(stream, keeper, w, since, until, LEAD) for w in backlog))
             await keeper.flush()

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service.cycle import Cycle
 from service.errors import PlatformError, SuspiciouslyEmpty
+from service.extract.onvoard import OnvoardReader
 from tests.cycle.world import World
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -80,6 +82,42 @@ async def test_a_cancelled_backfill_refetches_at_most_the_windows_in_flight(worl
     asked = [e for e in world.journal.entries(mark) if e.path == "/v2/contacts"]
     assert len(asked) <= (1800 - had) / 100 + 2 * windows
     assert _missing(world) == set() and world.value("SELECT count(*) FROM windows") == 0
+
+
+def _pages(world: World, mark: int) -> int:
+    return len([entry for entry in world.journal.entries(mark) if entry.path == "/v2/contacts"])
+
+
+async def test_a_backfill_that_was_killed_at_its_very_end_is_closed_and_not_begun_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _crowd(world, 500)
+
+    def killed(*_: object) -> None:
+        raise SystemError
+
+    with monkeypatch.context() as patched, pytest.raises(SystemError):
+        patched.setattr(OnvoardReader, "_backfilled", killed)
+        await world.backfill("contacts")
+    assert world.value("SELECT count(*) FROM onvoard_contacts") == 500
+    mark = world.mark()
+    await world.sync(full=False)
+    assert _pages(world, mark) == 1 and world.value("SELECT count(*) FROM windows") == 0
+    assert world.rows("SELECT value FROM cursors WHERE stream = 'onvoard.contacts'") != []
+
+
+async def test_of_two_that_pull_for_the_first_time_one_reads_everything(world: World) -> None:
+    _crowd(world, 1500)
+    one, other = (Cycle(world.bridge, run_id, world.bridge.now()).onvoard for run_id in (1, 2))
+    mark = world.mark()
+    everything = await one.backfill("contacts")
+    alone = _pages(world, mark)
+    with world.db.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM cursors")
+    mark = world.mark()
+    read = await asyncio.gather(one.new("contacts"), other.new("contacts"))
+    assert sorted(read) == [0, everything]
+    assert _pages(world, mark) <= alone + 2
 
 
 async def test_records_inserted_and_deleted_while_paging_are_not_missed(world: World) -> None:
