@@ -9,9 +9,9 @@ from typing import Any
 AT_ONCE = 16
 
 
-async def side_by_side(*work: Awaitable[Any]) -> list[Any]:
-    """All of them, AT_ONCE at a time; the first failure ends the others."""
-    slots = asyncio.Semaphore(AT_ONCE)
+async def side_by_side(*work: Awaitable[Any], at_once: int = AT_ONCE) -> list[Any]:
+    """All of them, so many at a time; the first failure ends the others."""
+    slots = asyncio.Semaphore(at_once)
 
     async def one(task: Awaitable[Any]) -> Any:
         async with slots:

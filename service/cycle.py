@@ -145,8 +145,9 @@ class Cycle:
             self.report.read.add(name)
 
     async def read_together(self, works: Mapping[str, Callable[[], Awaitable[int]]]) -> None:
-        """Several streams at the same time: where one waits for its platform, another one does not. What `read` raises
-        of one of them is raised when all are done, where the platform still answers."""
+        """Several streams at the same time: where one waits for its platform, another one does not. On SQLite one after
+        the other: its one writer would let them wait in memory. What `read` raises of one of them is raised when all
+        are done, where the platform still answers."""
         failures: dict[str, PlatformError] = {}
 
         async def one(name: str, work: Callable[[], Awaitable[int]]) -> None:
@@ -157,7 +158,8 @@ class Cycle:
             except PlatformError as error:
                 failures[name] = error
 
-        await side_by_side(*(one(name, work) for name, work in works.items()))
+        at_once = len(works) if self.bridge.db.dialect == "postgresql" else 1
+        await side_by_side(*(one(name, work) for name, work in works.items()), at_once=at_once)
         for name in works:
             if name in failures:
                 raise failures[name]
