@@ -18,7 +18,7 @@ from service.platforms.digital_onboarding.models import Contact
 from service.platforms.digital_onboarding.wire import Listing
 from service.platforms.payload import Refused
 from service.progress import Progress
-from service.store import absorb, mirror, rates
+from service.store import absorb, mirror, people, rates
 from service.store import tables as t
 from service.store.database import Connection, Database
 
@@ -142,6 +142,7 @@ class DigitalReader:
 
     def keep(self, conn: Connection, existing: Sequence[Contact], new: Sequence[Contact], at: datetime) -> int:
         """-> how many turned out to have been removed: made anew by asking (`new`), or by somebody else"""
+        people.turn_to_show(conn)  # before any row is locked
         known = mirror.known_digital_contacts(conn, [c.unique_id for c in existing if c.unique_id])
         anew = [c for c in existing if absorb.recreated(known.get(c.unique_id or ""), absorb.row_of(c))]
         gone = [absorb.row_of(contact) for contact in (*new, *anew)]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -198,10 +199,11 @@ class OnvoardReader:
         anything, upper = await self.begin(stream, since or EPOCH, until)
         if whole and not anything and not allow_empty:
             await self.suspect(stream)
-        if not backlog and await self.db.run(lambda conn: cursors.windows_began(conn, key)) is None:
+        first = whole and await self._since(name) is None
+        began = await self.db.run(lambda conn: cursors.windows_began(conn, key)) if first else None
+        if not backlog and began is None:  # or it only has to be closed
             await self.db.run(lambda conn: cursors.open_window(conn, key, since or EPOCH, upper))
             backlog = await self.db.run(lambda conn: cursors.backlog(conn, key))
-        first = whole and await self._since(name) is None
         async with Keeper(self.db, name, (first and stream.fill) or stream.save) as keeper:
             read = await side_by_side(*(self._window(stream, keeper, w, since, until, LEAD) for w in backlog))
             await keeper.flush()
@@ -216,9 +218,10 @@ class OnvoardReader:
     async def _hint(self) -> None:
         """Whoever was active after they were read, is read again: their activity may have come first. Whichever of the
         two backfills ends last, sees everything."""
-        active = await self.db.read(absorb.active_since_read)
-        for part in mirror.in_parts(active.items()):
-            await self.db.run(lambda conn, part=part: absorb.want_reread(conn, dict(part)))  # type: ignore[misc]
+        since, after = await self.db.read(absorb.least_seen), ""
+        while active := await self.db.read(partial(absorb.active_since, since, after=after)):
+            await self.db.run(partial(absorb.want_reread, happened=active))
+            *_, after = active
 
     def _backfilled(self, conn: Connection, key: str, stream: Stream, whole: bool) -> None:
         began = cursors.windows_began(conn, key)

@@ -16,7 +16,7 @@ from service.load.flight import Answered, Flight
 from service.load.queue import Queue, Row
 from service.load.settle import Settler
 from service.progress import Progress
-from service.store import outbox
+from service.store import outbox, people
 from service.store.database import Connection
 from service.store.outbox import Lane, Operation
 
@@ -97,6 +97,7 @@ class OnvoardPushes:
 
     def _settle(self, conn: Connection, answered: Answered) -> dict[str, BaseException]:
         """-> the errors of those that have to be tried again, by target"""
+        people.turn_to_show(conn)  # before any row is locked
         failed, now = dict[str, BaseException](), self.now()
         created: dict[str, list[tuple[Row, Any]]] = {}  # more than one where two of them had one address
         contacts: list[tuple[Row, Any]] = []

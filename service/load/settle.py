@@ -145,6 +145,7 @@ class Settler:
 
     def digital_batch(self, conn: Connection, rows: Sequence[Row], answer: Any, now: datetime) -> None:
         """The answer to a batch of upserts."""
+        people.turn_to_show(conn)  # before any row is locked, and anybody's erasure looked up
         by_id = {row["target"]: row for row in rows}
         created = {c.unique_id: c for c in answer.new if c.unique_id in by_id}
         known = mirror.known_digital_contacts(conn, by_id)

@@ -166,16 +166,23 @@ _LAST = case((func.count() == func.count(_A.occurred_at), func.max(_A.occurred_a
 _ACTIVE_SINCE = (
     select(_A.contact_id, _LAST)
     .where(or_(_A.occurred_at >= bindparam("since"), _A.occurred_at.is_(None)))
-    .where(func.coalesce(_A.sync_id, "") == "", _A.contact_id.is_not(None))
+    .where(func.coalesce(_A.sync_id, "") == "", _A.contact_id > bindparam("after"))
     .group_by(_A.contact_id)
+    .order_by(_A.contact_id)
+    .limit(5_000)
 )
 
 
-def active_since_read(conn: Connection) -> dict[str, datetime | None]:
-    """What `want_reread` is to be told of all activities in the mirror: at least of those who were active after they
-    were read."""
-    oldest = conn.execute(select(func.min(t.onvoard_contacts.c.seen_at))).scalar()
-    return dict(conn.execute(_ACTIVE_SINCE, {"since": oldest - HINT_HOLDS}).all()) if oldest is not None else {}
+def least_seen(conn: Connection) -> datetime:
+    """No contact was read before this time."""
+    return conn.execute(select(func.min(t.onvoard_contacts.c.seen_at))).scalar() or END
+
+
+def active_since(since: datetime, conn: Connection, *, after: str) -> dict[str, datetime | None]:
+    """What `want_reread` is to be told of all activities in the mirror, where no contact was read before `since`: of
+    the next contacts in order, from `after` on."""
+    happened = conn.execute(_ACTIVE_SINCE, {"since": since - HINT_HOLDS, "after": after})
+    return {row[0]: row[1] for row in happened}
 
 
 _WANTED = (

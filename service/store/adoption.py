@@ -25,7 +25,7 @@ _SIDES = {
 PART = 10_000
 """New contacts at a time: others want to write too, and a first pull has a million."""
 LANES = 2
-"""Parts at a time, on Postgres: it alone is at work on them, and one connection's work is one core's."""
+"""Parts at a time, on Postgres: the client has nothing to do meanwhile, and one connection's work is one core's."""
 
 
 def adopt(conn: Connection, now: datetime) -> None:

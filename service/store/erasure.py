@@ -138,6 +138,7 @@ def suppress(conn: Connection, contact: Row, run_id: int, now: datetime, state: 
 
     Its people on Digital Onboarding are opted out of e-mail and SMS, and all that the mirror holds of them goes.
     """
+    people.take_turn(conn)  # who was reading of them has written it by now, or will see their tombstones
     person = people.person_of(conn, contact_id=contact["id"]) or people.person_by_id(
         conn, people.new_person(conn, now, onvoard_contact_id=contact["id"])
     )
@@ -150,8 +151,10 @@ def suppress(conn: Connection, contact: Row, run_id: int, now: datetime, state: 
 
 
 def bury(conn: Connection, who: Whom, state: str, now: datetime) -> Counter[str]:
-    """The person leaves the mirror, with everything that bears one of their ids. -> rows by table"""
-    people.take_turn(conn)  # who was reading of them has written it by now, or sees their tombstones
+    """The person leaves the mirror, with everything that bears one of their ids. -> rows by table
+
+    `who` was asked for in this transaction's own turn (`people.take_turn`).
+    """
     p = t.persons.c
     held = dict(conn.execute(select(p.unique_id, p.id).where(p.unique_id.in_(who.unique_ids))).all())
     people_ = {who.person_id, *held.values()}
@@ -285,6 +288,7 @@ def forget(
 ) -> tuple[Whom, Counter[str]]:
     """Erased for good. `contact`: as in `whom`; `opted_out`: unique_ids that Digital Onboarding has confirmed; whoever
     came to light since follows with the next sync. -> (all that the person was known by, rows by table)"""
+    people.take_turn(conn)
     person = people.person_by_id(conn, person_id)
     who = whom(conn, person, contact)
     if person.state == "active" and who.contact_id is not None:

@@ -183,6 +183,7 @@ def stones(conn: Connection) -> list[Row]:
 
 def bury_again(conn: Connection, kept: Sequence[Row], now: datetime) -> int:
     """Those of whom the backup still knows, or does not know yet, leave the mirror for good. -> how many"""
+    people.take_turn(conn)
     here = {tuple(stone[name] for name in _STONE) for stone in stones(conn)}
     missing = [stone for stone in kept if tuple(stone[name] for name in _STONE) not in here]
     hashed = _hashed(conn) if any(stone["digital_onboarding_id"] is None for stone in missing) else {}

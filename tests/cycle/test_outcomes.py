@@ -92,7 +92,8 @@ async def test_a_stream_that_is_denied_hinders_no_other(both: World, status: int
 
 
 @pytest.mark.parametrize("denied", ["contacts", "reviews"])
-async def test_in_a_first_pull_what_is_denied_hinders_no_other_stream(world: World, denied: str) -> None:
+async def test_in_a_first_pull_what_is_denied_hinders_no_other_stream(both: World, denied: str) -> None:
+    world = both
     world.ov.add_contact("ann@example.com")
     world.ov.add_review("ann@example.com", 4, "fine", product_id=world.ov.add_product("sku-1", "Kettle"))
     world.ov.add_activity("ann@example.com", "email_opened", email_name="hello")

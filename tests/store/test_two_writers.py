@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from service.errors import RolledBack
+from service.platforms.digital_onboarding.models import Contact
 from service.store import absorb, adoption, cursors, erasure, people
 from service.store import tables as t
 from service.store.database import Connection, Database
@@ -89,13 +91,20 @@ READING: dict[str, Callable[[Connection], None]] = {
     "records": lambda conn: absorb.resource_records(
         conn, [kept(t.onvoard_resource_records, id="rr1", context_id="c1", data={"mail": ANN})]
     ),
-    "contacts": lambda conn: absorb.onvoard_contacts(conn, [contact()], run_id=1, now=NOW),
+    "contacts": lambda conn: absorb.onvoard_contacts(conn, [contact("y")], run_id=1, now=NOW),
+    "digital": lambda conn: absorb.digital_contacts(conn, [DIGITAL], origin="refresh", asked_at=NOW, run_id=1, now=NOW),
 }
 
 
-def contact() -> dict[str, Any]:
-    values = {"suppressed": False, "properties": {}, "content_hash": "x", "modified_at": NOW}
+def contact(content: str) -> dict[str, Any]:
+    values = {"suppressed": False, "properties": {}, "content_hash": content, "modified_at": NOW, "dirty": True}
     return kept(t.onvoard_contacts, id="c1", email=ANN, email_key=ANN, **values)
+
+
+DIGITAL = Contact(**{
+    **dict.fromkeys(field.name for field in dataclasses.fields(Contact)),
+    "id": "do_1", "unique_id": "u1", "email": ANN, "raw": {"unique_id": "u1", "email": ANN}, "extras": {},
+})  # fmt: skip
 
 
 @pytest.mark.parametrize("reads_first", [True, False])
@@ -105,7 +114,7 @@ def test_nothing_comes_back_of_who_is_erased_while_they_are_read(
 ) -> None:
     one, other = both
     with one.begin() as conn:
-        conn.execute(insert(t.onvoard_contacts).values({**contact(), "dirty": False, "unexamined": False}))
+        conn.execute(insert(t.onvoard_contacts).values({**contact("x"), "unexamined": False}))
         conn.execute(insert(t.persons).values(id=1, onvoard_contact_id="c1"))
 
     def erase(conn: Connection) -> None:
@@ -127,6 +136,7 @@ def test_nothing_comes_back_of_who_is_erased_while_they_are_read(
     with one.begin(write=False) as conn:
         for table in (t.onvoard_activities, t.onvoard_reviews, t.onvoard_resource_records):
             assert conn.execute(select(table)).all() == []
+        assert conn.execute(select(t.digital_onboarding_contacts.c.unique_id)).all() == []
         assert conn.execute(select(t.onvoard_contacts.c.email)).scalars().all() == [None]
 
 

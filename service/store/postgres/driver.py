@@ -39,7 +39,7 @@ AT_REST = 1.0
 """Seconds after which a connection is asked whether it is still there before it is used again; one that has just been
 used is taken at its word, as it is within a transaction. (`pool_pre_ping` would ask before each.)"""
 _KEPT, _MORE = 10, 5
-"""Connections: each lane of a first pull has one, and a new one would plan the triggers' statements anew."""
+"""Connections: each lane has one (`Database.submit`), and a new one would plan the triggers' statements anew."""
 _FULL = "53100"
 _GIVEN_UP = frozenset({"40001", "40P01"})  # serialization failures, deadlocks
 _SCHEMA = ("42P", "42703", "42883")  # undefined tables, columns and functions: names, no values
