@@ -110,7 +110,7 @@ class Cycle:
     async def read_anew(self, *, allow_empty: bool = False) -> None:
         """A restored mirror: everything, before anything is decided; then what the backup left half-said."""
         self._beside = frozenset()
-        if not all([await self._knows(name) for name in TIMED]):  # a backfill was begun, and ends where it was to end
+        if await self._unknown():  # a backfill was begun, and ends where it was to end
             await self.pull(allow_empty=allow_empty)
         await self.pull(full=True, allow_empty=allow_empty)
         await self.look_into_inbox()
@@ -171,7 +171,7 @@ class Cycle:
         """OnVoard's news, or every record; what both sides know about themselves. Reads only."""
         for name in LISTINGS:
             await self.read(name, self.onvoard.listing(name))
-        unknown = [name for name in TIMED if not await self._knows(name)]
+        unknown = await self._unknown()
         for name in TIMED:
             if name not in unknown:
                 work = self.sweeper.everything if full else self.onvoard.new
@@ -183,8 +183,9 @@ class Cycle:
         await self.read("objectives", self.digital.objectives())
         await adoption.adopt_in_parts(self.bridge.db, self.bridge.now())
 
-    async def _knows(self, stream: str) -> bool:
-        return await self.bridge.db.run(lambda conn: cursors.get(conn, f"onvoard.{stream}")) is not None
+    async def _unknown(self) -> list[str]:
+        """Streams that were never read whole."""
+        return [name for name in TIMED if await self.onvoard.since(name) is None]
 
     async def sweep(self) -> None:
         """A turn of the rolling sweep: for as many requests as it may make until the next one."""

@@ -6,7 +6,7 @@ other side's e-mail. The first rule that finds anybody decides. Whom a person ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -143,11 +143,7 @@ def who_is_onvoard(contact: Contact, index: Index) -> Verdict:
 
 def _by_address(contact: Contact, index: Index) -> Verdict:
     found = [c for c in index.digital_with(contact.email) if not index.apart(contact, c)]
-    doubles = [
-        c
-        for c in index.onvoard_with(contact.email)
-        if c.id != contact.id and not (found and all(index.apart(c, other) for other in found))
-    ]
+    doubles = _doubles(contact, found, index)
     taken = [c for c in found if c.linked or _claimed(c, contact, index)]
     if len(found) > 1 or taken or (found and doubles):
         reason = (
@@ -162,13 +158,14 @@ def _by_address(contact: Contact, index: Index) -> Verdict:
             onvoard=(contact.id, *(c.id for c in doubles if not c.linked)),
             digital_onboarding=tuple(c.id for c in found if c not in taken),
         )
-    if found:
-        return Same(found[0].id, MatchedBy.EMAIL)
+    return Same(found[0].id, MatchedBy.EMAIL) if found else _by_unique_id(contact, doubles, index)
+
+
+def _by_unique_id(contact: Contact, doubles: Sequence[Contact], index: Index) -> Verdict:
+    """Nobody over there has its address. `doubles`: those on this side who do."""
     told_apart = any(contact_id == contact.id for contact_id, _ in index.separations)
     if doubles and not told_apart:
-        return Ambiguous(
-            "several OnVoard contacts have this e-mail", onvoard=(contact.id, *(c.id for c in doubles if not c.linked))
-        )
+        return _one_of_several(contact, doubles)
     # One whose own e-mail says that it is somebody else is not meant.
     keyed = [
         c
@@ -184,16 +181,24 @@ def _by_address(contact: Contact, index: Index) -> Verdict:
             onvoard=(contact.id,),
             digital_onboarding=tuple(c.id for c in keyed),
         )
-    rivals = [c for c in doubles if not all(index.apart(c, other) for other in keyed)]
-    if keyed and rivals:
-        return Ambiguous(
-            "several OnVoard contacts have this e-mail",
-            onvoard=(contact.id, *(c.id for c in rivals if not c.linked)),
-            digital_onboarding=tuple(c.id for c in keyed),
-        )
-    if keyed:
-        return Same(keyed[0].id, MatchedBy.UNIQUE_ID)
-    return Apart() if told_apart else New()
+    if not keyed:
+        return Apart() if told_apart else New()
+    rivals = _doubles(contact, keyed, index)
+    return _one_of_several(contact, rivals, keyed) if rivals else Same(keyed[0].id, MatchedBy.UNIQUE_ID)
+
+
+def _doubles(contact: Contact, meant: Sequence[Contact], index: Index) -> list[Contact]:
+    """Others with its address, but for those who were told apart from everybody who could be `meant`."""
+    others = [c for c in index.onvoard_with(contact.email) if c.id != contact.id]
+    return [c for c in others if not (meant and all(index.apart(c, each) for each in meant))]
+
+
+def _one_of_several(contact: Contact, doubles: Sequence[Contact], meant: Sequence[Contact] = ()) -> Ambiguous:
+    return Ambiguous(
+        "several OnVoard contacts have this e-mail",
+        onvoard=(contact.id, *(c.id for c in doubles if not c.linked)),
+        digital_onboarding=tuple(c.id for c in meant),
+    )
 
 
 def _claimed(candidate: Contact, by_other_than: Contact, index: Index) -> bool:

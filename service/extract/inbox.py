@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from service.concurrency import side_by_side
 from service.core.mapping import normal_email
 from service.core.records import Platform
 from service.errors import BridgeError, Denied, PlatformError, RateLimited, RuleBroken, Unreachable, Verdict
@@ -104,26 +105,19 @@ class Inbox:
     async def _reread(self, stream: str, ids: Iterable[str | None]) -> dict[str, BridgeError]:
         """Each of them once. -> what went wrong, by id"""
         failed: dict[str, BridgeError] = {}
-        slots = asyncio.Semaphore(AT_ONCE)
 
         async def one(record_id: str) -> None:
-            async with slots:
-                if self._down is not None:
-                    failed[record_id] = self._down
-                    return
-                try:
-                    await self.onvoard.reread(self.onvoard.streams[stream], record_id)
-                except (PlatformError, RuleBroken) as error:
-                    failed[record_id] = error
-                    if isinstance(error, Denied | RateLimited | Unreachable):
-                        self._down = error
+            if self._down is not None:
+                failed[record_id] = self._down
+                return
+            try:
+                await self.onvoard.reread(self.onvoard.streams[stream], record_id)
+            except (PlatformError, RuleBroken) as error:
+                failed[record_id] = error
+                if isinstance(error, Denied | RateLimited | Unreachable):
+                    self._down = error
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for record_id in sorted({each for each in ids if each}):
-                    group.create_task(one(record_id))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        await side_by_side(*(one(each) for each in sorted({each for each in ids if each})), at_once=AT_ONCE)
         return failed
 
     async def _find_contacts(self, looks: Sequence[_Look]) -> set[str | None]:

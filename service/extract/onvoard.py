@@ -158,10 +158,10 @@ class OnvoardReader:
     async def new(self, name: str, *, allow_empty: bool = False) -> int:
         """Records since the cursor; everything, by windows, where there is none yet. -> how many were read"""
         stream = self.streams[name]
-        since = await self._since(name)
+        since = await self.since(name)
         if since is None:
             async with self._backfilling(name):
-                if (since := await self._since(name)) is None:  # nobody did it while we waited for them
+                if (since := await self.since(name)) is None:  # nobody did it while we waited for them
                     return await self._backfill(stream, None, None, allow_empty)
         began, read = None, 0
         async with self.keepers[name] as keeper:
@@ -173,7 +173,8 @@ class OnvoardReader:
             await keeper.flush(lambda conn: cursors.put(conn, f"onvoard.{name}", began or since, self.now()))
         return read
 
-    async def _since(self, name: str) -> datetime | None:
+    async def since(self, name: str) -> datetime | None:
+        """Until when a stream is known; None where it was never read whole."""
         return await self.db.run(lambda conn: cursors.get_time(conn, f"onvoard.{name}"))
 
     def _backfilling(self, name: str) -> AbstractAsyncContextManager[None]:
@@ -199,7 +200,7 @@ class OnvoardReader:
         anything, upper = await self.begin(stream, since or EPOCH, until)
         if whole and not anything and not allow_empty:
             await self.suspect(stream)
-        first = whole and await self._since(name) is None
+        first = whole and await self.since(name) is None
         began = await self.db.run(lambda conn: cursors.windows_began(conn, key)) if first else None
         if not backlog and began is None:  # or it only has to be closed
             await self.db.run(lambda conn: cursors.open_window(conn, key, since or EPOCH, upper))
@@ -219,7 +220,7 @@ class OnvoardReader:
         """Whoever was active after they were read, is read again: their activity may have come first. Whichever of the
         two backfills ends last, sees everything."""
         since, after = await self.db.read(absorb.least_seen), ""
-        while active := await self.db.read(partial(absorb.active_since, since, after=after)):
+        while active := await self.db.read(partial(absorb.active_since, since=since, after=after)):
             await self.db.run(partial(absorb.want_reread, happened=active))
             *_, after = active
 

@@ -178,11 +178,10 @@ def least_seen(conn: Connection) -> datetime:
     return conn.execute(select(func.min(t.onvoard_contacts.c.seen_at))).scalar() or END
 
 
-def active_since(since: datetime, conn: Connection, *, after: str) -> dict[str, datetime | None]:
+def active_since(conn: Connection, since: datetime, after: str) -> dict[str, datetime | None]:
     """What `want_reread` is to be told of all activities in the mirror, where no contact was read before `since`: of
     the next contacts in order, from `after` on."""
-    happened = conn.execute(_ACTIVE_SINCE, {"since": since - HINT_HOLDS, "after": after})
-    return {row[0]: row[1] for row in happened}
+    return dict(conn.execute(_ACTIVE_SINCE, {"since": since - HINT_HOLDS, "after": after}).all())
 
 
 _WANTED = (

@@ -25,6 +25,7 @@ from service.errors import DatabaseError, DatabaseUnavailable, RolledBack, Usage
 from service.store.precedence import Precedence
 from service.store.tables import metadata
 from service.store.types import document
+from service.store.view_tables import people_turn
 
 T = TypeVar("T")
 BUSY_SECONDS = 30
@@ -33,7 +34,6 @@ LINGER = 0.1
 ATTEMPTS = 5
 """How often a transaction is begun that ends in deadlocks; all writers order their rows where they can."""
 _MIGRATION_LOCK = 7_265_646_374_726_547  # any number, and always this one
-_NOT_VACUUMED = {"people_turn"}  # it is always empty, and may be locked for long
 _MEMORY = (None, "", ":memory:")
 _SQLITE_SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=NORMAL")
 # SQLite's SQLITE_ERROR (1), CONSTRAINT (19), MISMATCH (20), MISUSE (21) and RANGE (25) are about a statement.
@@ -148,8 +148,8 @@ class Database:
         return self._hand_over(lambda conn: work(_unwaited(conn)), lane)
 
     def _hand_over(self, work: Callable[[Connection], T], lane: str = "") -> Future[T]:
-        if self._writer is not None:
-            return self._lane(lane).submit(copy_context().run, self._in_turn, work)
+        if (writer := self._lane(lane)) is not None:
+            return writer.submit(copy_context().run, self._in_turn, work)
         done: Future[T] = Future()
         try:
             done.set_result(self._transaction(work))
@@ -157,9 +157,8 @@ class Database:
             done.set_exception(error)
         return done
 
-    def _lane(self, name: str) -> ThreadPoolExecutor:
-        if self.dialect == "sqlite" or not name:
-            assert self._writer is not None
+    def _lane(self, name: str) -> ThreadPoolExecutor | None:
+        if self._writer is None or self.dialect == "sqlite" or not name:
             return self._writer
         if name not in self._lanes:
             self._lanes[name] = ThreadPoolExecutor(1, thread_name_prefix=f"mirror-{name}")
@@ -258,7 +257,9 @@ class Database:
         try:
             with self.translated(), self.engine.connect() as connection:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
-                connection.exec_driver_sql(f"VACUUM {', '.join(metadata.tables.keys() - _NOT_VACUUMED)}")
+                # Always empty, and locked for as long as somebody changes people.
+                filled = [name for name, table in metadata.tables.items() if table is not people_turn]
+                connection.exec_driver_sql(f"VACUUM {', '.join(filled)}")
         except DatabaseUnavailable:
             return False
         return True

@@ -197,8 +197,7 @@ def unlink(conn: Connection, person_id: int, now: datetime) -> int:
     unique_id = conn.execute(select(_P.c.unique_id).where(_P.c.id == person_id)).scalar_one()
     alone = {"unique_id": None, "matched_by": None, "linked_at": None, "settled_at": None}
     conn.execute(update(_P).where(_P.c.id == person_id).values(alone))
-    other = new_person(conn, now)
-    conn.execute(update(_P).where(_P.c.id == other).values(unique_id=unique_id))
+    other = new_person(conn, now, unique_id=unique_id)
     cancel_waiting(conn, [person_id], UNLINKED, now)
     o = t.outbox.c
     theirs = (o.person_id == person_id, o.platform == "digital_onboarding", o.status.in_(_UNSENT))

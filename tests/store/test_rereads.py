@@ -48,7 +48,7 @@ def test_after_a_backfill_it_does_not_matter_what_came_first(
             elif kind == "activity":
                 happened.append((who, at))
         since, after = absorb.least_seen(conn), ""
-        while active := absorb.active_since(since, conn, after=after):
+        while active := absorb.active_since(conn, since, after):
             absorb.want_reread(conn, active)
             *_, after = active
         wanted = {who for who, at in happened if who in read and (at is None or read[who] <= at + absorb.HINT_HOLDS)}
